@@ -1,0 +1,98 @@
+/* dockerfile/dockerfile.h - Dockerfile text -> AST. Pure: no files, no environment.
+ *
+ * Parsing keeps everything as written: no expansion, no check of instruction or flag names (the
+ * graph does that), so that tools can read any file. Source: the Dockerfile reference and
+ * SEMANTICS.md 1-12. All strings live in the arena given to df_parse. */
+#ifndef STRAKE_DOCKERFILE_DOCKERFILE_H
+#define STRAKE_DOCKERFILE_DOCKERFILE_H
+
+#include "base/arena.h"
+#include "base/error.h"
+
+enum df_kind {
+	DF_UNKNOWN = 0,
+	DF_ADD, DF_ARG, DF_CMD, DF_COPY, DF_ENTRYPOINT, DF_ENV, DF_EXPOSE, DF_FROM, DF_HEALTHCHECK,
+	DF_LABEL, DF_MAINTAINER, DF_ONBUILD, DF_RUN, DF_SHELL, DF_STOPSIGNAL, DF_USER, DF_VOLUME,
+	DF_WORKDIR,
+};
+enum df_kind df_kind_from_name(const char *lower_name);
+const char *df_kind_name(enum df_kind k); /* upper case, "RUN" */
+
+struct df_flag {
+	const char *name;  /* "from" of --from=x */
+	const char *value; /* after '=', quotes and escapes processed; NULL for a bare flag */
+	const char *raw;   /* "--from=x" as written */
+};
+
+struct df_heredoc {
+	const char *name;
+	int fd; /* as written before <<; 0 if none for COPY/ADD/RUN body forms */
+	bool expand; /* no quote in the word */
+	bool chomp;  /* <<- */
+	const char *content; /* with the last newline; tabs stripped if chomp */
+	size_t content_len;
+};
+
+struct df_instr {
+	enum df_kind kind;
+	const char *name;     /* lower case, as written otherwise ("copyy" for a typo) */
+	const char *name_raw; /* as written */
+	int line, end_line;   /* 1-based, of the first and last physical line */
+	const char *original; /* joined text after continuation handling, instruction word included,
+				 heredoc bodies not */
+	const char *rest;     /* text after flags, trimmed: what shell form hands to the shell */
+	struct df_flag *flags;
+	size_t n_flags;
+	/* args: JSON form: the strings; shell form of RUN/CMD/ENTRYPOINT/MAINTAINER and such: one
+	 * element, the text; word lists (COPY, ADD, EXPOSE, VOLUME...): the words, raw;
+	 * ENV/LABEL: triples name, raw value, "=" or ""; ARG: words "NAME" or "NAME=raw";
+	 * HEALTHCHECK: type ("NONE", "CMD"), then the command (one text, or the JSON strings). */
+	const char **args;
+	size_t n_args;
+	bool json; /* exec form */
+	struct df_heredoc *heredocs;
+	size_t n_heredocs;
+	struct df_instr *child;    /* ONBUILD */
+	const char *comment;       /* comment lines directly above, '\n'-joined, or NULL (outline) */
+	/* Facts that lint wants: */
+	bool empty_continuation;   /* an empty line stood inside */
+	int empty_continuation_line;
+};
+
+struct df_directive {
+	const char *name, *value; /* name lower case */
+	int line;
+};
+
+struct df_file {
+	const char *name; /* for messages: as the user gave it */
+	const char *text; /* whole source, for excerpts; NUL-terminated copy */
+	size_t text_len;
+	const char **lines; /* physical lines without line ends; line i+1 */
+	size_t n_lines;
+	char escape;
+	struct df_directive *directives;
+	size_t n_directives;
+	struct df_instr **instrs;
+	size_t n_instrs;
+};
+
+/* df_parse - caps: 16 MiB of text, 1 MiB a line. ERR_SYNTAX with place (file:line:column where it
+ * can) and hint. */
+int df_parse(struct arena *a, const char *text, size_t n, const char *name, struct df_file **ret,
+	struct error *err) must_check;
+/* df_parse_instr - one instruction from text (an ONBUILD trigger out of an image config). */
+int df_parse_instr(struct arena *a, const char *text, char escape, const char *name,
+	struct df_instr **ret, struct error *err) must_check;
+/* df_excerpt - the lines around [line, end_line] with "  12 | ..." and ">>>" at those lines, as
+ * docker prints below a failure:
+ *     Dockerfile:3
+ *     --------------------
+ *        1 |     FROM x
+ *        2 |
+ *        3 | >>> RUN false
+ *     --------------------
+ * malloc'ed; control characters escaped. */
+char *df_excerpt(const struct df_file *f, int line, int end_line) must_check;
+
+#endif

@@ -1,0 +1,28 @@
+/* dockerfile/expand.h - variable expansion in words. Pure. SEMANTICS.md 13-16. */
+#ifndef STRAKE_DOCKERFILE_EXPAND_H
+#define STRAKE_DOCKERFILE_EXPAND_H
+
+#include "base/error.h"
+#include "base/strv.h"
+
+struct df_vars {
+	/* lookup - value or NULL (unset). */
+	const char *(*lookup)(void *ctx, const char *name);
+	void *ctx;
+};
+/* df_env_vars - over a list of "K=V". */
+struct df_vars df_env_vars(const struct strv *env);
+
+/* df_expand_word - quotes removed, variables replaced; one result. ret_unset (may be NULL)
+ * collects names that were used and unset (lint UndefinedVar); ret_used those that were used. */
+int df_expand_word(const char *word, char escape, const struct df_vars *vars, char **ret,
+	struct strv *ret_unset, struct strv *ret_used, struct error *err) must_check;
+/* df_expand_words - the same, then split at unquoted blanks (EXPOSE, VOLUME-like). */
+int df_expand_words(const char *word, char escape, const struct df_vars *vars, struct strv *ret,
+	struct strv *ret_unset, struct strv *ret_used, struct error *err) must_check;
+/* df_expand_keep_quotes - variables replaced, quotes and escapes left as they are (heredoc bodies
+ * of COPY: use raw=true, where quotes have no meaning at all). */
+int df_expand_raw(const char *text, size_t n, char escape, const struct df_vars *vars, char **ret,
+	size_t *ret_n, struct error *err) must_check;
+
+#endif

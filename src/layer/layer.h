@@ -1,0 +1,111 @@
+/* layer/layer.h - tree <-> tar <-> directory: applying hostile layer tars, reading what a RUN
+ * changed, copying files for COPY and ADD.
+ *
+ * A layer directory is in overlayfs' own form so that it can be a lowerdir as it is: a whiteout is
+ * a character device 0:0, an opaque directory carries user.overlay.opaque=y. Directory
+ * descriptors are given by the caller (store staging); all access is dirfd-relative. The caller
+ * has entered its privileges. */
+#ifndef STRAKE_LAYER_LAYER_H
+#define STRAKE_LAYER_LAYER_H
+
+#include "base/pool.h"
+#include "base/strv.h"
+#include "codec/stream.h"
+#include "tree/tree.h"
+#include "tree/view.h"
+
+/* --- apply: tar -> directory ----------------------------------------------------------------- */
+
+struct layer_apply_options {
+	bool single_id;   /* cannot chown: record only */
+	uint64_t max_bytes; /* 0: 64 GiB */
+};
+/* layer_apply - unpack an (uncompressed) layer tar into the empty directory destfd and fill ret
+ * (sorted, digests computed while writing). Whiteouts become overlay whiteouts. Everything of
+ * RELIABILITY T1-T10 holds. */
+int layer_apply(struct reader *tar, const char *what, int destfd,
+	const struct layer_apply_options *opt, struct tree *ret, struct error *err) must_check;
+
+/* --- scan: what a RUN changed ---------------------------------------------------------------- */
+
+/* layer_scan_upper - read an overlay upper directory into a tree: kernel whiteouts become
+ * TREE_WHITEOUT (dropped where the lower has nothing there), opaque directories are turned into
+ * explicit whiteouts of what `lower` shows there (the on-disk form is kept), user.overlay.* and
+ * trusted.overlay.* xattrs are hidden, sockets are removed, hard links within the layer kept,
+ * capability xattrs brought to v2. Contents are hashed on the pool. Directories that overlayfs
+ * only copied up (same type, mode, owner, xattrs and mtime as in lower, nothing below) are kept
+ * as they are where they have changed children (parents of changes are part of a layer). */
+int layer_scan_upper(int upperfd, const struct treeview *lower, struct pool *pool,
+	struct tree *ret, struct error *err) must_check;
+
+/* layer_diff_id - sha256 of the canonical tar of (tree, dir). */
+int layer_diff_id(const struct tree *t, int treefd, struct digest *ret, uint64_t *ret_tar_size,
+	struct error *err) must_check;
+
+/* --- copy: COPY and ADD ---------------------------------------------------------------------- */
+
+/* One file, directory, link... to copy. `rel` is where it goes relative to the item's own
+ * destination: "" for the item itself. */
+struct copy_entry {
+	const struct tree_entry *e; /* metadata; hard links within one item are kept */
+	const char *rel;
+	int dirfd;         /* layer or context directory that holds the bytes; -1: data */
+	const char *src;   /* path beneath dirfd */
+	const void *data;  /* heredoc bytes when dirfd < 0; e->size of them */
+};
+/* One source argument after wildcard expansion. */
+struct copy_item {
+	const char *name;  /* base name, used when the destination is a directory */
+	const char *shown; /* as the user wrote it, for errors */
+	bool is_dir;       /* contents go into the destination (entries' rel are below it) */
+	const char *parents_path; /* --parents: the path to recreate below dest, or NULL */
+	struct copy_entry *entries;
+	size_t n;
+	bool archive;      /* ADD: unpack (entries[0] is the archive file) */
+};
+struct copy_owner {
+	bool set;
+	const char *spec; /* "user[:group]" as written (--chown); looked up in `lower` */
+};
+struct copy_request {
+	const struct copy_item *items;
+	size_t n_items;
+	const char *dest;      /* absolute, expanded; a trailing '/' means directory */
+	bool dest_is_dir;      /* several sources, or wildcard matched several: force directory */
+	const char *chown;     /* or NULL */
+	const char *chmod;     /* "0755", "u=rwX,go=rX" or NULL */
+	bool keep_owner;       /* COPY --from: source ids; else 0:0 */
+	bool link;             /* --link: `lower` is ignored */
+	bool single_id;
+	const struct treeview *lower;  /* the rootfs below */
+	const int *lower_fds;          /* the directories of lower's layers (passwd look-up) */
+};
+/* layer_copy - fill the empty directory destfd with the layer that this COPY/ADD makes on top of
+ * `lower`, and ret with its tree (parents that had to be created or that are touched included).
+ * Semantics: SEMANTICS.md 30-46, 80-85. A source file whose bytes no longer have e->sha256 (when
+ * e->has_digest) is ERR_INTEGRITY "changed while being read". Each byte is read once: copied
+ * (or reflinked/hard-linked when the source is an immutable layer on the same file system) and
+ * hashed in one pass, in parallel. */
+int layer_copy(const struct copy_request *rq, struct pool *pool, int destfd, struct tree *ret,
+	struct error *err) must_check;
+
+/* layer_workdir - WORKDIR: missing directories 0755, owner `user` (looked up in lower; "" root).
+ * Links in lower are followed as chroot would; ret may come out empty. */
+int layer_workdir(const char *path, const char *user, const struct treeview *lower,
+	const int *lower_fds, bool single_id, int destfd, struct tree *ret, struct error *err)
+	must_check;
+
+/* layer_lookup_user - "user[:group]" in the passwd/group files of a view; numeric ids need no
+ * file. A group left out: `default_gid_primary` ? passwd's gid : same number as uid. Files are
+ * capped at 10 MiB and must be regular. */
+int layer_lookup_user(const char *spec, const struct treeview *v, const int *fds,
+	uint32_t *ret_uid, uint32_t *ret_gid, struct error *err) must_check;
+/* layer_parse_chmod - octal or symbolic onto an existing mode. */
+int layer_parse_chmod(const char *spec, uint32_t mode, bool is_dir, uint32_t *ret,
+	struct error *err) must_check;
+
+/* layer_write_view - write a merged view into a directory (type=local, plain-copy rootfs). */
+int layer_write_view(const struct treeview *v, const int *fds, int destfd, bool keep_owner,
+	struct error *err) must_check;
+
+#endif

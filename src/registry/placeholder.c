@@ -1,0 +1,3 @@
+/* placeholder until the folder has its first module */
+extern int registry_placeholder_;
+int registry_placeholder_;

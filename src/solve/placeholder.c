@@ -1,0 +1,3 @@
+/* placeholder until the folder has its first module */
+extern int solve_placeholder_;
+int solve_placeholder_;

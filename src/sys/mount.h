@@ -1,0 +1,24 @@
+/* sys/mount.h - the new mount API with fallbacks; no path strings inside untrusted trees.
+ *
+ * All return >= 0 or -errno. Only called in our private mount namespace. */
+#ifndef STRAKE_SYS_MOUNT_H
+#define STRAKE_SYS_MOUNT_H
+
+#include "base/base.h"
+
+/* sys_overlay_mount - a detached overlay mount (fsmount fd). lowers: directory fds, lowest first,
+ * at least one; upper < 0: read-only. Uses fsconfig lowerdir+ (6.5), else the lowerdir option with
+ * /proc/self/fd/N names; userxattr always. More than 500 lowers: -E2BIG (the caller merges). */
+int sys_overlay_mount(const int *lowers, size_t n, int upper, int work, bool read_only) must_check;
+int sys_tmpfs_mount(const char *options) must_check; /* "size=64m,mode=1777"; detached fd */
+int sys_proc_mount(void) must_check;
+int sys_sysfs_mount(void) must_check;
+int sys_devpts_mount(void) must_check; /* newinstance,ptmxmode=0666,mode=0620,gid=5 */
+int sys_mqueue_mount(void) must_check;
+int sys_bind_clone(int dirfd, const char *path, bool recursive) must_check; /* open_tree fd */
+/* sys_mount_attr - MOUNT_ATTR_* set on a detached or attached mount. */
+int sys_mount_attr(int mountfd, bool recursive, uint64_t set, uint64_t clear) must_check;
+/* sys_mount_attach - move_mount onto the open (O_PATH) target. */
+int sys_mount_attach(int mountfd, int target_fd) must_check;
+
+#endif

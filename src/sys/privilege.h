@@ -1,0 +1,49 @@
+/* sys/privilege.h - which rights this process has or can get, and the step into them.
+ *
+ * Modes, best first; chosen automatically, STRAKE_PRIVILEGE=root|subid|single forces one:
+ *   ROOT    effective uid 0 with CAP_SYS_ADMIN in the current namespace
+ *   SUBID   user namespace with newuidmap/newgidmap and /etc/subuid, /etc/subgid
+ *   SINGLE  user namespace with one id (ownership is recorded, not applied)
+ *   NONE    no user namespace can be made
+ * sys_privilege_enter() is called once, from a single-threaded process, when the first step must
+ * run or a tree must be written: unshare(CLONE_NEWUSER) in place, id maps written through the
+ * setuid helpers by a forked child, setresuid(0), then unshare(CLONE_NEWNS) with private
+ * propagation. In ROOT mode only the mount namespace. */
+#ifndef STRAKE_SYS_PRIVILEGE_H
+#define STRAKE_SYS_PRIVILEGE_H
+
+#include "base/error.h"
+
+enum sys_privilege { SYS_PRIV_NONE, SYS_PRIV_SINGLE, SYS_PRIV_SUBID, SYS_PRIV_ROOT };
+
+struct sys_idrange {
+	uint32_t inside, outside, count;
+};
+struct sys_privilege_info {
+	enum sys_privilege mode;
+	char *why;  /* one line: why this mode, not a better one */
+	char *cure; /* what to install or configure for a better one; NULL if best */
+	struct sys_idrange uids[8], gids[8];
+	unsigned n_uids, n_gids;
+};
+void sys_privilege_info_release(struct sys_privilege_info *i);
+int sys_privilege_probe(struct sys_privilege_info *ret, struct error *err) must_check;
+int sys_privilege_enter(const struct sys_privilege_info *i, struct error *err) must_check;
+bool sys_privilege_entered(void);
+/* sys_privilege_fork - for a command that only needs privilege for a moment (rm of a layer):
+ * nothing special; use sys_privilege_enter. */
+
+/* sys_kernel_at_least - uname -r. */
+bool sys_kernel_at_least(int major, int minor);
+
+/* Features for `strake info`; each probed for real in a throw-away child. */
+struct sys_features {
+	bool openat2, overlay_userxattr, overlay_lowerdir_plus, userns, new_mount_api;
+	bool seccomp, cgroup_v2, cgroup_delegated, binfmt_userns, reflink_store;
+	const char *pasta, *slirp4netns, *newuidmap, *fuse_overlayfs, *git; /* paths or NULL; static */
+};
+void sys_features_probe(struct sys_features *ret);
+/* sys_find_program - absolute path from the host's PATH; NULL: absent. Never consults an image. */
+char *sys_find_program(const char *name) must_check;
+
+#endif

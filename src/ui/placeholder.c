@@ -1,0 +1,3 @@
+/* placeholder until the folder has its first module */
+extern int ui_placeholder_;
+int ui_placeholder_;
