@@ -4,6 +4,8 @@
 #ifndef STRAKE_SYS_MOUNT_H
 #define STRAKE_SYS_MOUNT_H
 
+/* -I src makes <sys/mount.h> mean this file: let it bring the system's along. */
+#include_next <sys/mount.h>
 #include "base/base.h"
 
 /* sys_overlay_mount - a detached overlay mount (fsmount fd). lowers: directory fds, lowest first,

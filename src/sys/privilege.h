@@ -40,7 +40,8 @@ bool sys_kernel_at_least(int major, int minor);
 struct sys_features {
 	bool openat2, overlay_userxattr, overlay_lowerdir_plus, userns, new_mount_api;
 	bool seccomp, cgroup_v2, cgroup_delegated, binfmt_userns, reflink_store;
-	const char *pasta, *slirp4netns, *newuidmap, *fuse_overlayfs, *git; /* paths or NULL; static */
+	const char *pasta, *slirp4netns, *newuidmap, *fuse_overlayfs,
+	        *git; /* paths or NULL; static */
 };
 void sys_features_probe(struct sys_features *ret);
 /* sys_find_program - absolute path from the host's PATH; NULL: absent. Never consults an image. */

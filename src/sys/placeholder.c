@@ -1,3 +1,0 @@
-/* placeholder until the folder has its first module */
-extern int sys_placeholder_;
-int sys_placeholder_;
