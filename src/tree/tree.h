@@ -16,7 +16,9 @@ enum tree_type {
 	TREE_REG = 1,
 	TREE_DIR,
 	TREE_SYMLINK,
-	TREE_HARDLINK, /* link = path of an earlier TREE_REG (or other non-dir) entry of this tree */
+	/* link = path of an earlier TREE_REG (or other non-directory) entry of this tree, which holds
+	 * the content; mode, ids and mtime repeat that entry's, size is 0, no digest, no xattrs. */
+	TREE_HARDLINK,
 	TREE_CHR,
 	TREE_BLK,
 	TREE_FIFO,
@@ -65,7 +67,9 @@ int tree_path_cmp(const char *a, const char *b);
 bool tree_path_below(const char *p, const char *dir);
 
 /* tree_add - append a copy of e (strings are copied into the arena); returns the new entry, valid
- * until the next add. tree_sort brings the order; of equal paths the last added wins. */
+ * until the next add. tree_sort brings the order; of equal paths the last added wins. It also
+ * makes hard links point at the first path of their group, moving the content there, whatever
+ * order they were added in; a link whose target is not in the tree is left as it is. */
 struct tree_entry *tree_add(struct tree *t, const struct tree_entry *e);
 void tree_sort(struct tree *t);
 /* tree_find - exact path; NULL: absent. tree_lower_bound - first index with path >= p. */

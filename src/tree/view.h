@@ -30,12 +30,13 @@ int view_resolve(const struct treeview *v, const char *path, bool follow_last, c
 	struct view_hit *ret_hit, struct error *err) must_check;
 
 /* view_list - every visible entry strictly below dir, in tree order, through fn (non-zero stops
- * and is returned). recursive=false: only direct children. A hard link whose target is visible in
- * the same layer is reported as TREE_HARDLINK of that path. */
+ * and is returned). recursive=false: only direct children. A hard link is reported as the
+ * TREE_HARDLINK entry it is, whether or not its target is visible: view_content gives the bytes. */
 int view_list(const struct treeview *v, const char *dir, bool recursive,
 	int (*fn)(void *ctx, const struct view_hit *hit), void *ctx);
 
-/* view_content - the TREE_REG entry that holds the bytes of a hard link (or e itself). */
+/* view_content - the entry (of the same layer) that a hard link stands for, or the hit's own entry.
+ * NULL if the layer does not hold the target. */
 const struct tree_entry *view_content(const struct treeview *v, const struct view_hit *hit);
 
 #endif
