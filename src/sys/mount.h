@@ -10,8 +10,15 @@
 
 /* sys_overlay_mount - a detached overlay mount (fsmount fd). lowers: directory fds, lowest first,
  * at least one; upper < 0: read-only. Uses fsconfig lowerdir+ (6.5), else the lowerdir option with
- * /proc/self/fd/N names; userxattr always. More than 500 lowers: -E2BIG (the caller merges). */
+ * /proc/self/fd/N names; userxattr always. More than 500 lowers: -E2BIG (the caller merges).
+ * With an upper directory the mount is `volatile`: neither fsync inside nor unmounting writes
+ * anything to disk; whoever publishes the upper directory syncs it. Such a work directory serves
+ * one mount only. */
 int sys_overlay_mount(const int *lowers, size_t n, int upper, int work, bool read_only) must_check;
+/* sys_overlay_mount_classic - the fallback, public for its test: mount(2) on /tmp and a clone of
+ * that; only in a mount namespace that nobody else uses. */
+int sys_overlay_mount_classic(
+        const int *lowers, size_t n, int upper, int work, bool read_only) must_check;
 int sys_tmpfs_mount(const char *options) must_check; /* "size=64m,mode=1777"; detached fd */
 int sys_proc_mount(void) must_check;
 int sys_sysfs_mount(void) must_check;

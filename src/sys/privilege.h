@@ -30,8 +30,10 @@ void sys_privilege_info_release(struct sys_privilege_info *i);
 int sys_privilege_probe(struct sys_privilege_info *ret, struct error *err) must_check;
 int sys_privilege_enter(const struct sys_privilege_info *i, struct error *err) must_check;
 bool sys_privilege_entered(void);
-/* sys_privilege_fork - for a command that only needs privilege for a moment (rm of a layer):
- * nothing special; use sys_privilege_enter. */
+/* sys_subid_parse - the ranges of a subuid(5) text that belong to user (name or NULL) or uid, laid
+ * end to end inside from first_inside; malformed lines are passed over. Returns how many. */
+unsigned sys_subid_parse(const char *text, const char *user, uint32_t uid, struct sys_idrange *out,
+        unsigned n_out, uint32_t first_inside);
 
 /* sys_kernel_at_least - uname -r. */
 bool sys_kernel_at_least(int major, int minor);

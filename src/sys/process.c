@@ -93,7 +93,7 @@ static int child_main(void *arg)
 		r = -errno;
 	}
 	p->error = r;
-	_exit(127);
+	return 127; /* clone() turns it into the exit status */
 }
 
 int sys_spawn(const struct sys_spawn *s, pid_t *ret_pid, int *ret_pidfd)

@@ -1,0 +1,203 @@
+/* sys/mount.c - fsopen/fsconfig/fsmount, open_tree, mount_setattr, move_mount; see mount.h.
+ *
+ * Layers are named to the kernel as /proc/self/fd/N: a store path may hold ':' or ',' and may be
+ * longer than an option can be. */
+#include "sys/mount.h"
+#include "base/strbuf.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+/* OVL_MAX_STACK of the kernel; the 501st lowerdir+ fails with EINVAL. */
+#define MAX_LOWERS 500
+
+static int fs_string(int fs, const char *key, const char *value)
+{
+	return fsconfig(fs, FSCONFIG_SET_STRING, key, value, 0) < 0 ? -errno : 0;
+}
+
+static int fs_fd_path(int fs, const char *key, int fd)
+{
+	char path[32];
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return fs_string(fs, key, path);
+}
+
+static int fs_finish(int fs, unsigned attrs)
+{
+	if (fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+		return -errno;
+	int fd = fsmount(fs, FSMOUNT_CLOEXEC, attrs);
+	return fd < 0 ? -errno : fd;
+}
+
+static int overlay_fsconfig(const int *lowers, size_t n, int upper, int work, bool read_only)
+{
+	_cleanup_close_ int fs = fsopen("overlay", FSOPEN_CLOEXEC);
+	if (fs < 0)
+		return -errno;
+	if (fsconfig(fs, FSCONFIG_SET_FLAG, "userxattr", NULL, 0) < 0)
+		return -errno;
+	/* Highest first. */
+	for (size_t i = n; i-- > 0;) {
+		int r = fs_fd_path(fs, "lowerdir+", lowers[i]);
+		if (r < 0)
+			return r;
+	}
+	if (upper >= 0) {
+		int r = fs_fd_path(fs, "upperdir", upper);
+		if (r >= 0)
+			r = fs_fd_path(fs, "workdir", work);
+		if (r < 0)
+			return r;
+		/* No fsync inside the step reaches the disk, nor does the unmount sync: a layer is
+		 * made durable once, when it is published. Kernels before 5.10 do without. */
+		(void)fsconfig(fs, FSCONFIG_SET_FLAG, "volatile", NULL, 0);
+	}
+	return fs_finish(fs, read_only ? MOUNT_ATTR_RDONLY : 0);
+}
+
+int sys_overlay_mount_classic(const int *lowers, size_t n, int upper, int work, bool read_only)
+{
+	/* Relative names below /proc/self/fd keep 500 layers within the one page of options. */
+	_cleanup_strbuf_ struct strbuf o = STRBUF_INIT;
+	strbuf_addstr(&o, "userxattr,lowerdir=");
+	for (size_t i = n; i-- > 0;)
+		strbuf_addf(&o, "%d%s", lowers[i], i ? ":" : "");
+	if (upper >= 0)
+		strbuf_addf(&o, ",upperdir=%d,workdir=%d,volatile", upper, work);
+	if (o.len >= 4096)
+		return -E2BIG;
+	_cleanup_close_ int cwd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (cwd < 0 || chdir("/proc/self/fd") < 0)
+		return -errno;
+	/* mount(2) knows no detached mounts: put it somewhere in our private namespace, clone it,
+	 * take it away again. */
+	static const char where[] = "/tmp";
+	unsigned long flags = read_only ? MS_RDONLY : 0;
+	int r = mount("overlay", where, "overlay", flags, o.buf) < 0 ? -errno : 0;
+	if (fchdir(cwd) < 0 && r >= 0)
+		r = -errno;
+	if (r < 0)
+		return r;
+	int fd = open_tree(AT_FDCWD, where, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	r = fd < 0 ? -errno : fd;
+	if (umount2(where, MNT_DETACH) < 0 && r >= 0) {
+		r = -errno;
+		close(fd);
+	}
+	return r;
+}
+
+int sys_overlay_mount(const int *lowers, size_t n, int upper, int work, bool read_only)
+{
+	if (n == 0)
+		return -EINVAL;
+	if (n > MAX_LOWERS)
+		return -E2BIG;
+	if (n == 1 && upper < 0) {
+		/* The kernel's overlay wants two lower directories where there is no upper. */
+		_cleanup_close_ int fd = sys_bind_clone(lowers[0], "", false);
+		if (fd < 0)
+			return fd;
+		int r = sys_mount_attr(fd, false, MOUNT_ATTR_RDONLY, 0);
+		return r < 0 ? r : take_fd(&fd);
+	}
+	int r = overlay_fsconfig(lowers, n, upper, work, read_only);
+	/* EINVAL: lowerdir+ is unknown (before 6.5) or fsconfig's overlay is (before 6.5). */
+	if (r == -EINVAL || r == -ENOSYS)
+		r = sys_overlay_mount_classic(lowers, n, upper, work, read_only);
+	return r;
+}
+
+/* fs_options - "k=v,flag" one by one. */
+static int fs_options(int fs, const char *options)
+{
+	while (*options) {
+		char opt[256];
+		size_t n = strcspn(options, ",");
+		if (n >= sizeof(opt))
+			return -EINVAL;
+		memcpy(opt, options, n);
+		opt[n] = '\0';
+		options += n + (options[n] == ',');
+		char *eq = strchr(opt, '=');
+		int r;
+		if (eq) {
+			*eq = '\0';
+			r = fsconfig(fs, FSCONFIG_SET_STRING, opt, eq + 1, 0);
+		} else {
+			r = fsconfig(fs, FSCONFIG_SET_FLAG, opt, NULL, 0);
+		}
+		if (r < 0)
+			return -errno;
+	}
+	return 0;
+}
+
+static int simple_mount(const char *type, const char *options, unsigned attrs)
+{
+	_cleanup_close_ int fs = fsopen(type, FSOPEN_CLOEXEC);
+	if (fs < 0)
+		return -errno;
+	int r = fs_options(fs, options);
+	return r < 0 ? r : fs_finish(fs, attrs);
+}
+
+int sys_tmpfs_mount(const char *options)
+{
+	return simple_mount("tmpfs", options, 0);
+}
+
+int sys_proc_mount(void)
+{
+	return simple_mount("proc", "", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+}
+
+int sys_sysfs_mount(void)
+{
+	return simple_mount("sysfs", "",
+	        MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+}
+
+int sys_devpts_mount(void)
+{
+	int r = simple_mount("devpts", "newinstance,ptmxmode=0666,mode=0620,gid=5",
+	        MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC);
+	/* Group 5 (tty) has no meaning in a namespace with one id. */
+	if (r == -EINVAL)
+		r = simple_mount("devpts", "newinstance,ptmxmode=0666,mode=0620",
+		        MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC);
+	return r;
+}
+
+int sys_mqueue_mount(void)
+{
+	return simple_mount("mqueue", "", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+}
+
+int sys_bind_clone(int dirfd, const char *path, bool recursive)
+{
+	int fd = open_tree(dirfd, path,
+	        OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW |
+	                (recursive ? AT_RECURSIVE : 0));
+	return fd < 0 ? -errno : fd;
+}
+
+int sys_mount_attr(int mountfd, bool recursive, uint64_t set, uint64_t clear)
+{
+	struct mount_attr a = {.attr_set = set, .attr_clr = clear};
+	int r = mount_setattr(
+	        mountfd, "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0), &a, sizeof(a));
+	return r < 0 ? -errno : 0;
+}
+
+int sys_mount_attach(int mountfd, int target_fd)
+{
+	int r = move_mount(
+	        mountfd, "", target_fd, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
+	return r < 0 ? -errno : 0;
+}
