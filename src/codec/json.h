@@ -13,8 +13,8 @@
 
 /* json_parse - untrusted text: at most max_bytes, depth <= 64 (jansson's own limit is 2048),
  * duplicate keys rejected. ERR_INTEGRITY "<what>: ..." with line and column in the message. */
-json_t *json_parse(const char *p, size_t n, size_t max_bytes, const char *what, struct error *err)
-	must_check;
+json_t *json_parse(
+        const char *p, size_t n, size_t max_bytes, const char *what, struct error *err) must_check;
 /* json_compact - compact text, keys in the order they were set (Go's field order is ours to set);
  * '<', '>', '&' are left as they are. */
 char *json_compact(const json_t *j) must_check;

@@ -6,6 +6,7 @@
 #define STRAKE_CODEC_STREAM_H
 
 #include "base/error.h"
+#include "base/strbuf.h"
 #include "codec/sha256.h"
 
 /* --- sinks ------------------------------------------------------------------------------- */
@@ -42,14 +43,17 @@ struct sink *sink_fd(int fd, const char *what);
 struct sink *sink_null(void);
 /* sink_hash - hashes and counts what passes; results are stored at finish(). next may be NULL. */
 struct sink *sink_hash(struct sink *next, struct digest *ret_digest, uint64_t *ret_size);
+/* sink_strbuf - appends to sb (not owned); more than max bytes in all is ERR_INTEGRITY. */
+struct sink *sink_strbuf(struct strbuf *sb, size_t max, const char *what);
 /* sink_tee - writes to both. */
 struct sink *sink_tee(struct sink *a, struct sink *b);
 
 enum compression { COMPRESS_NONE, COMPRESS_GZIP, COMPRESS_ZSTD };
 const char *compression_name(enum compression c);
 /* sink_compress - level < 0 means the default (gzip 6, zstd 3). gzip output is a sequence of
- * independent members of 1 MiB input each (docs/formats/gzip.md), compressed by up to n_threads
- * threads; the bytes do not depend on n_threads. COMPRESS_NONE returns next itself. */
+ * independent members of 1 MiB input each, zstd one frame of 4 MiB jobs (docs/formats/gzip.md),
+ * compressed by up to n_threads threads (at most 16); the bytes depend neither on n_threads nor on
+ * how the input is cut into writes. COMPRESS_NONE returns next itself. */
 struct sink *sink_compress(struct sink *next, enum compression c, int level, unsigned n_threads);
 
 /* --- readers ----------------------------------------------------------------------------- */
@@ -71,20 +75,24 @@ static inline void reader_freep(struct reader **r)
 }
 #define _cleanup_reader_ _cleanup_(reader_freep)
 /* reader_read_full - exactly n bytes; ERR_INTEGRITY "unexpected end of <what>" otherwise. */
-int reader_read_full(struct reader *r, void *p, size_t n, const char *what, struct error *err)
-	must_check;
+int reader_read_full(
+        struct reader *r, void *p, size_t n, const char *what, struct error *err) must_check;
 
 struct reader *reader_fd(int fd, const char *what); /* fd not owned */
 struct reader *reader_mem(const void *p, size_t n); /* memory not owned */
-/* reader_hash - hashes what passes; after end of stream ret_digest and ret_size are set. Owns next. */
+/* reader_hash - hashes what passes; after end of stream ret_digest and ret_size are set. Owns next.
+ */
 struct reader *reader_hash(struct reader *next, struct digest *ret_digest, uint64_t *ret_size);
 /* reader_limit - error (ERR_INTEGRITY, naming what) once more than max bytes come. Owns next. */
 struct reader *reader_limit(struct reader *next, uint64_t max, const char *what);
-/* reader_decompress - decides by magic bytes: gzip (many members), zstd (many frames, window
- * capped at 128 MiB), else passes through. Bombs: more than `max_out` bytes out, or an expansion
- * ratio over 1:2000 after the first 64 MiB, is ERR_INTEGRITY. Owns next. ret_kind may be NULL. */
+/* reader_decompress - decides by magic bytes: gzip (many members, checksums verified), zstd (many
+ * frames, window capped at 128 MiB), else passes through. A cut or damaged stream, garbage behind
+ * the last member (zero padding is fine), more than max_out bytes out, or a flood of tiny gzip
+ * members (over 65,536 of less than 512 bytes on average) is ERR_INTEGRITY. There is no cap on the
+ * ratio: a zero-filled file compresses 1:30000 with zstd and is nobody's attack. Owns next, also
+ * when it fails. ret_kind may be NULL. */
 int reader_decompress(struct reader *next, uint64_t max_out, enum compression *ret_kind,
-	struct reader **ret, struct error *err) must_check;
+        struct reader **ret, struct error *err) must_check;
 /* stream_copy - everything from r into s (no finish). */
 int stream_copy(struct reader *r, struct sink *s, struct error *err) must_check;
 

@@ -1,0 +1,98 @@
+/* Plain sinks and readers. */
+#include "codec/stream.h"
+#include "../tap.h"
+
+#include <fcntl.h>
+
+static struct digest digest_of(const char *hex)
+{
+	struct digest d;
+	char s[DIGEST_STR_MAX];
+	snprintf(s, sizeof(s), "sha256:%s", hex);
+	if (!digest_parse(s, &d))
+		abort();
+	return d;
+}
+#define ABC "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+static void sinks(void)
+{
+	_cleanup_error_ struct error err = ERROR_INIT;
+	_cleanup_strbuf_ struct strbuf a = STRBUF_INIT, b = STRBUF_INIT;
+	struct digest d, abc = digest_of(ABC);
+	uint64_t n = 0;
+	struct sink *tee = sink_tee(sink_strbuf(&a, 3, "a"), sink_strbuf(&b, 3, "b"));
+	_cleanup_sink_ struct sink *s = sink_hash(tee, &d, &n);
+	ok(sink_write(s, "ab", 2, &err) == 0 && sink_write(s, "c", 1, &err) == 0, "writes");
+	ok(sink_write(s, NULL, 0, &err) == 0, "nothing is fine");
+	ok(sink_finish(s, &err) == 0, "finishes");
+	ok(digest_eq(&d, &abc) && n == 3, "hash and size");
+	is_str(a.buf, "abc", "one branch");
+	is_str(b.buf, "abc", "the other");
+
+	_cleanup_strbuf_ struct strbuf c = STRBUF_INIT;
+	_cleanup_sink_ struct sink *small = sink_strbuf(&c, 2, "the small thing");
+	ok(sink_write(small, "abc", 3, &err) < 0 && err.class == ERR_INTEGRITY &&
+	                strstr(err.msg, "the small thing is larger than the 2 bytes"),
+	        "memory is capped");
+	_cleanup_sink_ struct sink *alone = sink_hash(NULL, &d, NULL);
+	error_release(&err);
+	ok(sink_write(alone, "abc", 3, &err) == 0 && sink_finish(alone, &err) == 0 &&
+	                digest_eq(&d, &abc),
+	        "a hash alone");
+}
+
+static void descriptors(void)
+{
+	_cleanup_error_ struct error err = ERROR_INIT;
+	int p[2];
+	if (pipe2(p, O_CLOEXEC) < 0)
+		abort();
+	_cleanup_sink_ struct sink *s = sink_fd(p[1], "pipe");
+	ok(sink_write(s, "hello", 5, &err) == 0 && sink_finish(s, &err) == 0, "fd sink");
+	close(p[1]);
+	char buf[8];
+	_cleanup_reader_ struct reader *r = reader_fd(p[0], "pipe");
+	ok(reader_read_full(r, buf, 3, "greeting", &err) == 0 && memcmp(buf, "hel", 3) == 0,
+	        "fd reader");
+	ok(reader_read_full(r, buf, 3, "greeting", &err) < 0 && err.class == ERR_INTEGRITY,
+	        "too short");
+	is_str(err.msg, "unexpected end of greeting", "says what");
+	close(p[0]);
+	error_release(&err);
+	_cleanup_close_ int full = open("/dev/full", O_WRONLY | O_CLOEXEC);
+	_cleanup_sink_ struct sink *f = sink_fd(full, "layer.tar");
+	ok(sink_write(f, "x", 1, &err) < 0 && strstr(err.msg, "cannot write layer.tar: No space"),
+	        "a full disk is named");
+}
+
+static void readers(void)
+{
+	_cleanup_error_ struct error err = ERROR_INIT;
+	struct digest d, abc = digest_of(ABC);
+	uint64_t n = 0;
+	char buf[8];
+	_cleanup_reader_ struct reader *r = reader_hash(reader_mem("abc", 3), &d, &n);
+	ok(reader_read(r, buf, 2, &err) == 2 && reader_read(r, buf, 8, &err) == 1, "reads");
+	is_int(n, 0, "no digest before the end");
+	ok(reader_read(r, buf, 8, &err) == 0 && reader_read(r, buf, 8, &err) == 0, "the end stays");
+	ok(digest_eq(&d, &abc) && n == 3, "hash and size");
+	_cleanup_reader_ struct reader *l = reader_limit(reader_mem("abcd", 4), 3, "config");
+	ok(reader_read(l, buf, 3, &err) == 3, "up to the limit");
+	ok(reader_read(l, buf, 3, &err) < 0 && strstr(err.msg, "config is larger than the 3"),
+	        "and not beyond");
+	_cleanup_reader_ struct reader *e = reader_limit(reader_mem("abc", 3), 3, "config");
+	_cleanup_strbuf_ struct strbuf sb = STRBUF_INIT;
+	_cleanup_sink_ struct sink *to = sink_strbuf(&sb, 100, "x");
+	error_release(&err);
+	ok(stream_copy(e, to, &err) == 0, "exactly the limit is fine");
+	is_str(sb.buf, "abc", "copied");
+}
+
+int main(void)
+{
+	sinks();
+	descriptors();
+	readers();
+	return tap_done();
+}
