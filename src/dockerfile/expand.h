@@ -16,13 +16,13 @@ struct df_vars df_env_vars(const struct strv *env);
 /* df_expand_word - quotes removed, variables replaced; one result. ret_unset (may be NULL)
  * collects names that were used and unset (lint UndefinedVar); ret_used those that were used. */
 int df_expand_word(const char *word, char escape, const struct df_vars *vars, char **ret,
-	struct strv *ret_unset, struct strv *ret_used, struct error *err) must_check;
+        struct strv *ret_unset, struct strv *ret_used, struct error *err) must_check;
 /* df_expand_words - the same, then split at unquoted blanks (EXPOSE, VOLUME-like). */
 int df_expand_words(const char *word, char escape, const struct df_vars *vars, struct strv *ret,
-	struct strv *ret_unset, struct strv *ret_used, struct error *err) must_check;
-/* df_expand_keep_quotes - variables replaced, quotes and escapes left as they are (heredoc bodies
- * of COPY: use raw=true, where quotes have no meaning at all). */
+        struct strv *ret_unset, struct strv *ret_used, struct error *err) must_check;
+/* df_expand_raw - variables replaced, escapes processed, quotes ordinary characters (heredoc bodies
+ * of COPY and ADD; escape is always a backslash there). */
 int df_expand_raw(const char *text, size_t n, char escape, const struct df_vars *vars, char **ret,
-	size_t *ret_n, struct error *err) must_check;
+        size_t *ret_n, struct error *err) must_check;
 
 #endif

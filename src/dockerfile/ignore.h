@@ -11,14 +11,14 @@ struct df_ignore;
 /* df_ignore_parse - text of an ignore file; BOM and CRLF tolerated. A malformed pattern is
  * ERR_SYNTAX with file and line. */
 int df_ignore_parse(const char *text, size_t n, const char *name, struct df_ignore **ret,
-	struct error *err) must_check;
+        struct error *err) must_check;
 /* df_ignore_new - from a list of patterns (--exclude). */
 int df_ignore_new(const struct strv *patterns, const char *name, struct df_ignore **ret,
-	struct error *err) must_check;
-void df_ignore_free(struct df_ignore *ig); /* NULL is fine */
+        struct error *err) must_check;
+void df_ignore_free(struct df_ignore *ig);           /* NULL is fine */
 bool df_ignore_is_empty(const struct df_ignore *ig); /* NULL counts as empty */
-/* df_ignore_match - is path (relative, slashes, no leading ./) excluded? Parents count: a path below
- * an excluded directory is excluded unless a later pattern brings it back. *ret_line (may be
+/* df_ignore_match - is path (relative, slashes, no leading ./) excluded? Parents count: a path
+ * below an excluded directory is excluded unless a later pattern brings it back. *ret_line (may be
  * NULL): the line of the pattern that decided; 0 for none. */
 bool df_ignore_match(const struct df_ignore *ig, const char *path, int *ret_line);
 /* df_ignore_may_reinclude - for an excluded directory: could a `!` pattern bring back something

@@ -6,8 +6,8 @@
 #include "dockerfile/dockerfile.h"
 
 struct df_warning {
-	const char *rule;   /* "StageNameCasing" */
-	char *message;      /* one line */
+	const char *rule; /* "StageNameCasing" */
+	char *message;    /* one line */
 	int line, end_line;
 };
 struct df_warnings {
@@ -27,7 +27,7 @@ int df_warnings_configure(struct df_warnings *w, const char *check, struct error
 void df_warnings_release(struct df_warnings *w);
 /* df_warn - add unless the rule is skipped; duplicates (rule, line, message) are dropped. */
 void df_warn(struct df_warnings *w, const char *rule, int line, int end_line, const char *fmt, ...)
-	printf_like(5, 6);
+        printf_like(5, 6);
 /* df_rule_describe / df_rule_url - static text about a rule; NULL for an unknown one. */
 const char *df_rule_describe(const char *rule);
 char *df_rule_url(const char *rule) must_check;

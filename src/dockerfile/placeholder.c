@@ -1,3 +1,0 @@
-/* placeholder until the folder has its first module */
-extern int dockerfile_placeholder_;
-int dockerfile_placeholder_;
