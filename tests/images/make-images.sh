@@ -116,6 +116,8 @@ debian_tar() {
 	args+=(
 		--customize-hook="copy-in $work/sources.list /etc/apt/"
 		--customize-hook="copy-in $settings /etc/apt/apt.conf.d/"
+		# copy-in keeps the owner the file has outside
+		--customize-hook='chroot "$1" chown -R root:root /etc/apt /usr/local/share'
 		--customize-hook='rm -rf "$1"/etc/apt/sources.list.d/* "$1"/var/lib/apt/lists/* "$1"/var/cache/apt/*'
 		--customize-hook='rm -f "$1"/etc/apt/apt.conf.d/99mmdebstrap "$1"/etc/hostname "$1"/etc/resolv.conf "$1"/etc/machine-id'
 		# as Debian's own slim images: installed packages leave no archives behind

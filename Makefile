@@ -1,0 +1,34 @@
+# The front door; meson does the work. See HACKING.md.
+PREFIX ?= /usr/local
+DESTDIR ?=
+BUILD ?= build-release
+
+.PHONY: all deps demo test bench install clean format
+all: deps
+	@[ -f $(BUILD)/build.ninja ] || meson setup $(BUILD) --buildtype=release -Db_ndebug=true
+	ninja -C $(BUILD) src/cli/strake
+
+deps:
+	@scripts/install-deps.sh build run
+
+demo:
+	@scripts/demo.sh
+
+test:
+	@tests/run
+
+bench: all
+	@scripts/install-deps.sh bench
+	@tests/bench/run
+
+install: all
+	install -D -m 755 $(BUILD)/src/cli/strake $(DESTDIR)$(PREFIX)/bin/strake
+	for page in docs/man/*.1; do \
+		install -D -m 644 $$page $(DESTDIR)$(PREFIX)/share/man/man1/$${page##*/} || exit 1; \
+	done
+
+format:
+	git ls-files '*.c' '*.h' | xargs clang-format -i
+
+clean:
+	rm -rf build-release build-asan build-gcc-werror build-clang-werror
