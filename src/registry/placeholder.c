@@ -1,3 +1,0 @@
-/* placeholder until the folder has its first module */
-extern int registry_placeholder_;
-int registry_placeholder_;
