@@ -30,7 +30,8 @@ static inline void store_freep(struct store **s)
 const char *store_path(const struct store *s);
 int store_dirfd(const struct store *s);
 int store_cache_dirfd(struct store *s); /* <store>/cache: stat cache files; created on demand */
-/* store_warnings - one-line texts collected since the last call ("layer ... damaged, set aside"). */
+/* store_warnings - one-line texts collected since the last call ("layer ... damaged, set aside").
+ */
 void store_warnings(struct store *s, struct strv *ret);
 
 /* --- leases and staging ------------------------------------------------------------------- */
@@ -43,8 +44,8 @@ void store_lease_free(struct store_lease *l); /* removes the staging directory *
 int store_lease_dirfd(const struct store_lease *l);
 /* store_staging_dir - a fresh empty directory in the lease; *ret_name (malloc'ed) relative to the
  * lease's directory. */
-int store_staging_dir(struct store_lease *l, char **ret_name, int *ret_fd, struct error *err)
-	must_check;
+int store_staging_dir(
+        struct store_lease *l, char **ret_name, int *ret_fd, struct error *err) must_check;
 
 /* --- blobs --------------------------------------------------------------------------------- */
 
@@ -52,19 +53,19 @@ bool store_blob_has(struct store *s, const struct digest *d, uint64_t *ret_size)
 /* store_blob_open - O_RDONLY fd; the bytes are verified as they are read through
  * store_blob_reader; plain fd users verify themselves. ERR_NOT_FOUND if absent. */
 int store_blob_open(struct store *s, const struct digest *d, int *ret_fd, uint64_t *ret_size,
-	struct error *err) must_check;
+        struct error *err) must_check;
 /* store_blob_reader - verifies at the end: a wrong digest is ERR_INTEGRITY and quarantines it. */
-int store_blob_reader(struct store *s, const struct digest *d, struct reader **ret,
-	struct error *err) must_check;
+int store_blob_reader(
+        struct store *s, const struct digest *d, struct reader **ret, struct error *err) must_check;
 int store_blob_read_all(struct store *s, const struct digest *d, size_t max, char **ret,
-	size_t *ret_n, struct error *err) must_check;
+        size_t *ret_n, struct error *err) must_check;
 /* store_blob_put - small blobs (config, manifest) in one go. */
 int store_blob_put(struct store *s, struct store_lease *l, const void *p, size_t n,
-	struct digest *ret, struct error *err) must_check;
+        struct digest *ret, struct error *err) must_check;
 /* store_blob_sink - stream into staging; finish() publishes under the computed digest, which is
  * stored to *ret with the size; expect != NULL: anything else is ERR_INTEGRITY, nothing kept. */
 struct sink *store_blob_sink(struct store *s, struct store_lease *l, const struct digest *expect,
-	struct digest *ret, uint64_t *ret_size);
+        struct digest *ret, uint64_t *ret_size);
 
 /* --- layers -------------------------------------------------------------------------------- */
 
@@ -82,29 +83,33 @@ struct store_layer {
 #define STORE_LAYER_FD 1
 #define STORE_LAYER_TREE 2
 int store_layer_get(struct store *s, struct store_lease *l, const struct digest *diff_id, int what,
-	const struct store_layer **ret, struct error *err) must_check;
+        const struct store_layer **ret, struct error *err) must_check;
 /* store_layer_publish - move the staging directory `name` (its tree in sub-directory "tree") into
  * place with its manifest. If the layer is there already the staging copy is dropped. */
 int store_layer_publish(struct store *s, struct store_lease *l, const char *name,
-	const struct tree *t, const struct digest *diff_id, uint64_t tar_size, bool canonical,
-	const struct store_layer **ret, struct error *err) must_check;
+        const struct tree *t, const struct digest *diff_id, uint64_t tar_size, bool canonical,
+        const struct store_layer **ret, struct error *err) must_check;
 /* A layer that was pulled (or pushed) is known as a compressed blob too. */
 int store_layer_set_blob(struct store *s, const struct digest *diff_id,
-	const struct oci_descriptor *blob, struct error *err) must_check;
+        const struct oci_descriptor *blob, struct error *err) must_check;
 /* store_layer_blobs - the known descriptors of a layer, those whose bytes are here first. */
 int store_layer_blobs(struct store *s, const struct digest *diff_id, struct oci_descriptor **ret,
-	size_t *ret_n, struct error *err) must_check;
+        size_t *ret_n, struct error *err) must_check;
 
 /* --- step records ---------------------------------------------------------------------------- */
 
 /* key -> small JSON text chosen by the caller; used to find the result of a step again. */
 int store_record_get(struct store *s, const char *kind, const struct digest *key, char **ret,
-	struct error *err) must_check; /* 1 found, 0 absent */
+        struct error *err) must_check; /* 1 found, 0 absent */
 int store_record_put(struct store *s, const char *kind, const struct digest *key, const char *text,
-	struct error *err) must_check;
-/* store_begin/commit - group several puts into one transaction (per thread). */
+        struct error *err) must_check;
+/* store_begin/commit - group several calls into one transaction: reads see one snapshot, puts are
+ * committed together. The thread owns the handle until the end, other threads wait, and so does
+ * the collector: keep it short, and never run a step or wait for a lock in between. abort drops
+ * the group's puts (after an error); both are harmless without a group. */
 int store_begin(struct store *s, struct error *err) must_check;
 int store_commit(struct store *s, struct error *err) must_check;
+void store_abort(struct store *s);
 /* store_touch - mark as used now, for the collector (cheap; batched at store_free). */
 void store_touch_layer(struct store *s, const struct digest *diff_id);
 void store_touch_record(struct store *s, const char *kind, const struct digest *key);
@@ -116,31 +121,31 @@ int store_step_lock(struct store *s, const struct digest *key, bool wait) must_c
 /* --- images ---------------------------------------------------------------------------------- */
 
 struct store_image {
-	char *name;              /* canonical reference with tag; "" for untagged */
-	struct digest id;        /* digest of the config blob */
-	char *manifest_digest;   /* "sha256:..." of the manifest or index it was pulled as, or NULL */
+	char *name;            /* canonical reference with tag; "" for untagged */
+	struct digest id;      /* digest of the config blob */
+	char *manifest_digest; /* "sha256:..." of the manifest or index it was pulled as, or NULL */
 	struct oci_platform platform;
-	int64_t created;         /* seconds, from the config; for sorting and display */
+	int64_t created; /* seconds, from the config; for sorting and display */
 	int64_t tagged_at;
-	uint64_t size;           /* sum of the layers' sizes */
+	uint64_t size; /* sum of the layers' sizes */
 };
 void store_image_release(struct store_image *im);
 void store_images_free(struct store_image *v, size_t n);
 /* store_image_put - the config must be a blob here and every layer known (layer or blob). Several
  * platforms of one name may be put; the tag then holds them all. */
 int store_image_put(struct store *s, const char *name, const struct digest *config,
-	const struct oci_platform *p, const char *manifest_digest, uint64_t size, int64_t created,
-	bool add_platform, struct error *err) must_check;
+        const struct oci_platform *p, const char *manifest_digest, uint64_t size, int64_t created,
+        bool add_platform, struct error *err) must_check;
 /* store_image_find - by name, or by id prefix (>= 4 hex digits, with or without sha256:); platform
  * NULL: the host's, else the only one. 1 found, 0 not. Ambiguous prefix: ERR_USAGE. */
 int store_image_find(struct store *s, const char *name_or_id, const struct oci_platform *p,
-	struct store_image *ret, struct error *err) must_check;
-int store_image_list(struct store *s, struct store_image **ret, size_t *ret_n, struct error *err)
-	must_check;
+        struct store_image *ret, struct error *err) must_check;
+int store_image_list(
+        struct store *s, struct store_image **ret, size_t *ret_n, struct error *err) must_check;
 int store_image_delete(struct store *s, const char *name, struct error *err) must_check;
 /* store_image_config - read and parse the config blob. */
 int store_image_config(struct store *s, const struct digest *id, struct oci_image *ret,
-	struct error *err) must_check;
+        struct error *err) must_check;
 
 /* --- cache mounts ---------------------------------------------------------------------------- */
 
@@ -148,32 +153,33 @@ int store_image_config(struct store *s, const struct digest *id, struct oci_imag
  * sharing: "shared" (no lock), "locked" (waits), "private" (a fresh one if in use). The fd of the
  * lock is *ret_lock (-1: none). *ret_new says it was created just now. */
 int store_cache_mount(struct store *s, const char *id, const char *sharing, int *ret_fd,
-	int *ret_lock, bool *ret_new, struct error *err) must_check;
+        int *ret_lock, bool *ret_new, struct error *err) must_check;
 
 /* --- builds ---------------------------------------------------------------------------------- */
 
 /* store_log_open - logs/<build id>/<step>.log for writing. */
 int store_log_open(struct store *s, const char *build_id, const char *step, int *ret_fd,
-	struct error *err) must_check;
-int store_build_put(struct store *s, const char *build_id, const char *json, struct error *err)
-	must_check;
+        struct error *err) must_check;
+int store_build_put(
+        struct store *s, const char *build_id, const char *json, struct error *err) must_check;
 
 /* --- collection ------------------------------------------------------------------------------ */
 
 struct store_prune_options {
 	bool dry_run;
-	bool all;            /* also tagged images' exclusive layers are kept; records of untagged go */
-	bool images;         /* untag everything too (prune --all) */
-	int64_t older_than;  /* seconds since last use; 0: any */
-	uint64_t keep_bytes; /* stop when the store is not larger; 0: remove all unused */
-	const char *cache_id;/* only this cache mount */
+	bool all;    /* also tagged images' exclusive layers are kept; records of untagged go */
+	bool images; /* untag everything too (prune --all) */
+	int64_t older_than;   /* seconds since last use; 0: any */
+	uint64_t keep_bytes;  /* stop when the store is not larger; 0: remove all unused */
+	const char *cache_id; /* only this cache mount */
 	/* called for each thing that goes (or would go) */
-	void (*report)(void *ctx, const char *kind, const char *id, uint64_t bytes, const char *why);
+	void (*report)(
+	        void *ctx, const char *kind, const char *id, uint64_t bytes, const char *why);
 	void *ctx;
 };
 /* store_prune - one collector at a time (exclusive lock); running builds' leases are honoured. */
 int store_prune(struct store *s, const struct store_prune_options *o, uint64_t *ret_freed,
-	struct error *err) must_check;
+        struct error *err) must_check;
 
 struct store_usage {
 	uint64_t layers, blobs, caches, other, total; /* real blocks in bytes */
@@ -185,7 +191,7 @@ int store_usage(struct store *s, struct store_usage *ret, struct error *err) mus
  * aside, dangling records and tags' missing parts reported), database integrity, no residue.
  * Problems are reported one by one; returns their number or -1. */
 int store_fsck(struct store *s, bool repair, bool quick,
-	void (*report)(void *ctx, const char *what, const char *problem), void *ctx,
-	struct error *err) must_check;
+        void (*report)(void *ctx, const char *what, const char *problem), void *ctx,
+        struct error *err) must_check;
 
 #endif
