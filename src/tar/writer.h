@@ -19,17 +19,18 @@ struct tar_write_options {
 };
 
 /* tar_write_tree - contents are read from treefd with openat2(RESOLVE_BENEATH|NO_SYMLINKS); each
- * must have exactly the size the tree says, else ERR_INTEGRITY. Ends with the two zero blocks but
- * does not finish the sink. opt may be NULL. */
+ * must have exactly the size the tree says, else ERR_INTEGRITY (empty files are not opened).
+ * Sockets are left out; a name that begins with ".wh." is ERR_BUILD. Ends with the two zero blocks
+ * but does not finish the sink. opt may be NULL. */
 int tar_write_tree(const struct tree *t, int treefd, const struct tar_write_options *opt,
-	struct sink *out, struct error *err) must_check;
+        struct sink *out, struct error *err) must_check;
 
 /* Lower level, for archives that mix trees and small files (docker archive, tar export). */
 int tar_write_entry(const struct tree_entry *e, struct sink *out, struct error *err) must_check;
 int tar_write_data(const void *p, size_t n, struct sink *out, struct error *err) must_check;
 int tar_write_padding(uint64_t size, struct sink *out, struct error *err) must_check;
 int tar_write_file(const char *path, const void *p, size_t n, uint32_t mode, int64_t mtime,
-	struct sink *out, struct error *err) must_check;
+        struct sink *out, struct error *err) must_check;
 int tar_write_end(struct sink *out, struct error *err) must_check;
 
 #endif
