@@ -26,9 +26,9 @@ void graph_needed_free(struct graph_needed *v, size_t n)
 
 /* --- build arguments ------------------------------------------------------------------------- */
 
-static const char *const proxies[][2] = { { "HTTP_PROXY", "http_proxy" },
-	{ "HTTPS_PROXY", "https_proxy" }, { "FTP_PROXY", "ftp_proxy" }, { "NO_PROXY", "no_proxy" },
-	{ "ALL_PROXY", "all_proxy" } };
+static const char *const proxies[][2] = {{"HTTP_PROXY", "http_proxy"},
+        {"HTTPS_PROXY", "https_proxy"}, {"FTP_PROXY", "ftp_proxy"}, {"NO_PROXY", "no_proxy"},
+        {"ALL_PROXY", "all_proxy"}};
 
 static void add_proxies(struct plan *p)
 {
@@ -39,7 +39,7 @@ static void add_proxies(struct plan *p)
 			const char *a = p->o->build_args->v[j];
 			size_t n = strlen(proxies[i][0]);
 			if (strncasecmp(a, proxies[i][0], n) == 0 && a[n] == '=' &&
-				(!v || strncmp(a, proxies[i][1], n) == 0))
+			        (!v || strncmp(a, proxies[i][1], n) == 0))
 				v = a + n + 1;
 		}
 		if (!v || !*v)
@@ -69,9 +69,9 @@ static int take_build_args(struct plan *p, struct error *err)
 /* is_predefined - arguments that mean something without an ARG. */
 static bool is_predefined(const char *name)
 {
-	static const char *const known[] = { "SOURCE_DATE_EPOCH", "BUILDPLATFORM", "BUILDOS",
-		"BUILDOSVERSION", "BUILDARCH", "BUILDVARIANT", "TARGETPLATFORM", "TARGETOS",
-		"TARGETOSVERSION", "TARGETARCH", "TARGETVARIANT", "TARGETSTAGE" };
+	static const char *const known[] = {"SOURCE_DATE_EPOCH", "BUILDPLATFORM", "BUILDOS",
+	        "BUILDOSVERSION", "BUILDARCH", "BUILDVARIANT", "TARGETPLATFORM", "TARGETOS",
+	        "TARGETOSVERSION", "TARGETARCH", "TARGETVARIANT", "TARGETSTAGE"};
 	for (size_t i = 0; i < ARRAY_SIZE(proxies); i++)
 		if (strcasecmp(name, proxies[i][0]) == 0)
 			return true;
@@ -105,11 +105,11 @@ static void find_unused(struct plan *p)
 	for (size_t i = 0; i < p->n_stages; i++)
 		for (size_t j = 0; j < p->stages[i]->n_cmds; j++)
 			if (p->stages[i]->cmds[j].onbuild &&
-				p->stages[i]->cmds[j].in->kind == DF_ARG)
+			        p->stages[i]->cmds[j].in->kind == DF_ARG)
 				declare(&declared, p->stages[i]->cmds[j].in);
-	map_foreach(it, &p->build_args)
+	map_foreach (it, &p->build_args)
 		if (!map_has(&declared, it->key) && !is_predefined(it->key) &&
-			!strv_contains(&p->g->unused_build_args, it->key))
+		        !strv_contains(&p->g->unused_build_args, it->key))
 			strv_add(&p->g->unused_build_args, it->key);
 }
 
@@ -126,7 +126,7 @@ static int check_file(struct plan *p, struct error *err)
 		if (!in_stage && in->kind != DF_ARG) {
 			err_set(err, ERR_SYNTAX, "no build stage in current context");
 			err_hint(err, "%s stands before the first FROM; only ARG may",
-				df_kind_name(in->kind));
+			        df_kind_name(in->kind));
 			return at_line(p, in->line, err);
 		}
 	}
@@ -156,13 +156,13 @@ void plan_release(struct plan *p)
 	map_release(&p->needed_index);
 	graph_needed_free(p->needed, p->n_needed);
 	graph_free(p->g);
-	*p = (struct plan){ 0 };
+	*p = (struct plan){0};
 }
 
 int plan_init(struct plan *p, const struct df_file *f, const struct graph_options *o,
-	const struct graph_base *bases, size_t n_bases, struct df_warnings *w, struct error *err)
+        const struct graph_base *bases, size_t n_bases, struct df_warnings *w, struct error *err)
 {
-	*p = (struct plan){ .f = f, .o = o, .bases = bases, .n_bases = n_bases, .w = w };
+	*p = (struct plan){.f = f, .o = o, .bases = bases, .n_bases = n_bases, .w = w};
 	p->g = new0(struct graph, 1);
 	p->a = &p->g->arena;
 	plan_index_bases(p);
@@ -171,8 +171,8 @@ int plan_init(struct plan *p, const struct df_file *f, const struct graph_option
 	return check_file(p, err);
 }
 
-int plan_platform(struct plan *p, const struct oci_platform *pl, struct stage **ret_target,
-	struct error *err)
+int plan_platform(
+        struct plan *p, const struct oci_platform *pl, struct stage **ret_target, struct error *err)
 {
 	plan_reset(p);
 	p->target = *pl;
@@ -183,7 +183,8 @@ int plan_platform(struct plan *p, const struct oci_platform *pl, struct stage **
 	if (!target || plan_deps(p, err) < 0 || plan_resolve(p, target, err) < 0)
 		return -1;
 	*ret_target = target;
-	/* Nothing more can be said before all images are here; the next platform may need others. */
+	/* Nothing more can be said before all images are here; the next platform may need others.
+	 */
 	if (p->n_needed)
 		return 0;
 	return plan_dispatch(p, err);
@@ -207,11 +208,11 @@ static int all_platforms(struct plan *p, struct error *err)
 }
 
 int graph_build(const struct df_file *f, const struct graph_options *o,
-	const struct graph_base *bases, size_t n_bases, struct df_warnings *w,
-	struct graph **ret_graph, struct graph_needed **ret_needed, size_t *ret_n_needed,
-	struct error *err)
+        const struct graph_base *bases, size_t n_bases, struct df_warnings *w,
+        struct graph **ret_graph, struct graph_needed **ret_needed, size_t *ret_n_needed,
+        struct error *err)
 {
-	_cleanup_(plan_release) struct plan p = { 0 };
+	_cleanup_(plan_release) struct plan p = {0};
 	if (plan_init(&p, f, o, bases, n_bases, w, err) < 0 || all_platforms(&p, err) < 0)
 		return -1;
 	if (p.n_needed) {

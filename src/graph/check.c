@@ -30,8 +30,8 @@ static int at_least_one(const struct df_instr *in, struct error *err)
 {
 	if (in->n_args >= 1)
 		return 0;
-	return err_set(err, ERR_SYNTAX, "%s requires at least one argument",
-		df_kind_name(in->kind));
+	return err_set(
+	        err, ERR_SYNTAX, "%s requires at least one argument", df_kind_name(in->kind));
 }
 
 static bool valid_stage_name(const char *s)
@@ -50,9 +50,9 @@ static int check_from(const struct df_instr *in, struct error *err)
 		if (valid_stage_name(in->args[2]))
 			return 0;
 		return err_set(err, ERR_SYNTAX,
-			"invalid name for build stage: \"%s\", name can't start with a number or "
-			"contain symbols",
-			in->args[2]);
+		        "invalid name for build stage: \"%s\", name can't start with a number or "
+		        "contain symbols",
+		        in->args[2]);
 	}
 	if (in->n_args == 1)
 		return 0;
@@ -77,7 +77,7 @@ static int check_pairs(const struct df_instr *in, struct error *err)
 	for (size_t i = 0; i < in->n_args; i += 3)
 		if (!*in->args[i])
 			return err_set(err, ERR_SYNTAX, "%s names can not be blank",
-				df_kind_name(in->kind));
+			        df_kind_name(in->kind));
 	return 0;
 }
 
@@ -86,13 +86,15 @@ static int check_copy(const struct df_instr *in, struct error *err)
 	const char *name = df_kind_name(in->kind);
 	if (in->n_args < 2) {
 		err_set(err, ERR_SYNTAX,
-			"%s requires at least two arguments, but only %s provided. Destination could "
-			"not be determined",
-			name, in->n_args ? "one was" : "none were");
+		        "%s requires at least two arguments, but only %s provided. Destination "
+		        "could "
+		        "not be determined",
+		        name, in->n_args ? "one was" : "none were");
 		return err_hint(err, "write %s SOURCE... DESTINATION", name);
 	}
 	if (!in->json && in->n_heredocs && str_starts(in->args[in->n_args - 1], "<<"))
-		return err_set(err, ERR_SYNTAX, "%s cannot accept a heredoc as a destination", name);
+		return err_set(
+		        err, ERR_SYNTAX, "%s cannot accept a heredoc as a destination", name);
 	return 0;
 }
 
@@ -102,11 +104,12 @@ static int check_onbuild(const struct df_instr *in, struct error *err)
 		return err_set(err, ERR_SYNTAX, "ONBUILD requires at least one argument");
 	switch (in->child->kind) {
 	case DF_ONBUILD:
-		return err_set(err, ERR_SYNTAX, "chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed");
+		return err_set(
+		        err, ERR_SYNTAX, "chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed");
 	case DF_FROM:
 	case DF_MAINTAINER:
 		return err_set(err, ERR_SYNTAX, "%s isn't allowed as an ONBUILD trigger",
-			df_kind_name(in->child->kind));
+		        df_kind_name(in->child->kind));
 	default:
 		return 0;
 	}
@@ -127,7 +130,8 @@ static int check_volume(const struct df_instr *in, struct error *err)
 		return -1;
 	for (size_t i = 0; i < in->n_args; i++)
 		if (!in->args[i][strspn(in->args[i], " \t")])
-			return err_set(err, ERR_SYNTAX, "VOLUME specified can not be an empty string");
+			return err_set(
+			        err, ERR_SYNTAX, "VOLUME specified can not be an empty string");
 	return 0;
 }
 
@@ -139,27 +143,27 @@ static int check_run(struct plan *p, const struct df_instr *in, struct error *er
 		if (str_eq(fl->name, "mount") && mount_from(p->a, fl->value, &from, err) < 0)
 			return -1;
 	}
-	static const char *const networks[] = { "default", "none", "host" };
-	static const char *const securities[] = { "sandbox", "insecure" };
+	static const char *const networks[] = {"default", "none", "host"};
+	static const char *const securities[] = {"sandbox", "insecure"};
 	const char *v = flag_value(in, "network");
 	if (v && !str_eq(v, "default") && !str_eq(v, "none") && !str_eq(v, "host")) {
 		err_set(err, ERR_SYNTAX, "invalid network mode \"%s\" in --network", v);
 		const char *near = human_nearest(v, networks, 3);
 		return near ? err_hint(err, "did you mean %s?", near)
-			    : err_hint(err, "it is one of default, none, host");
+		            : err_hint(err, "it is one of default, none, host");
 	}
 	v = flag_value(in, "security");
 	if (v && !str_eq(v, "sandbox") && !str_eq(v, "insecure")) {
 		err_set(err, ERR_SYNTAX, "security mode \"%s\" is not valid in --security", v);
 		const char *near = human_nearest(v, securities, 2);
 		return near ? err_hint(err, "did you mean %s?", near)
-			    : err_hint(err, "it is one of sandbox, insecure");
+		            : err_hint(err, "it is one of sandbox, insecure");
 	}
 	return 0;
 }
 
-static int optional_interval(const struct df_instr *in, const char *flag, int64_t *ret,
-	struct error *err)
+static int optional_interval(
+        const struct df_instr *in, const char *flag, int64_t *ret, struct error *err)
 {
 	const char *v = flag_value(in, flag);
 	*ret = 0;
@@ -170,7 +174,8 @@ static int optional_interval(const struct df_instr *in, const char *flag, int64_
 		return err_hint(err, "write a number with a unit: 500ms, 30s, 1m30s");
 	}
 	if (*ret != 0 && *ret < 1000000)
-		return err_set(err, ERR_SYNTAX, "interval --%s=%s cannot be less than 1ms", flag, v);
+		return err_set(
+		        err, ERR_SYNTAX, "interval --%s=%s cannot be less than 1ms", flag, v);
 	return 0;
 }
 
@@ -191,11 +196,11 @@ static int retries(const struct df_instr *in, int64_t *ret, struct error *err)
 	return 0;
 }
 
-int parse_healthcheck(struct arena *a, const struct df_instr *in, struct oci_healthcheck *ret,
-	struct error *err)
+int parse_healthcheck(
+        struct arena *a, const struct df_instr *in, struct oci_healthcheck *ret, struct error *err)
 {
-	struct svec test = { 0 };
-	*ret = (struct oci_healthcheck){ 0 };
+	struct svec test = {0};
+	*ret = (struct oci_healthcheck){0};
 	if (in->n_args == 0)
 		return at_least_one(in, err);
 	const char *type = in->args[0];
@@ -217,9 +222,9 @@ int parse_healthcheck(struct arena *a, const struct df_instr *in, struct oci_hea
 		svec_push(a, &test, in->args[i]);
 	svec_to_strv(&test, a, &ret->test);
 	if (optional_interval(in, "interval", &ret->interval, err) < 0 ||
-		optional_interval(in, "timeout", &ret->timeout, err) < 0 ||
-		optional_interval(in, "start-period", &ret->start_period, err) < 0 ||
-		optional_interval(in, "start-interval", &ret->start_interval, err) < 0)
+	        optional_interval(in, "timeout", &ret->timeout, err) < 0 ||
+	        optional_interval(in, "start-period", &ret->start_period, err) < 0 ||
+	        optional_interval(in, "start-interval", &ret->start_interval, err) < 0)
 		return -1;
 	return retries(in, &ret->retries, err);
 }

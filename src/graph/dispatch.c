@@ -1,5 +1,5 @@
-/* graph/dispatch.c - walk the needed stages in file order: start each from its base, then hand every
- * instruction to its do_* function. */
+/* graph/dispatch.c - walk the needed stages in file order: start each from its base, then hand
+ * every instruction to its do_* function. */
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -32,7 +32,7 @@ static bool is_build_arg(const struct stage *s, const char *name)
 	size_t n = strlen(name);
 	for (size_t i = 0; i < s->build_args.n; i++)
 		if (strncmp(s->build_args.v[i], name, n) == 0 &&
-			(s->build_args.v[i][n] == '=' || !s->build_args.v[i][n]))
+		        (s->build_args.v[i][n] == '=' || !s->build_args.v[i][n]))
 			return true;
 	return false;
 }
@@ -45,22 +45,22 @@ void report_unset(struct plan *p, struct stage *s, const struct cmd *c, const st
 	for (size_t i = 0; i < unset->n; i++) {
 		const char *name = unset->v[i];
 		if (is_build_arg(s, name) || str_eq(name, "BUILDKIT_SBOM_SCAN_CONTEXT") ||
-			str_eq(name, "BUILDKIT_SBOM_SCAN_STAGE"))
+		        str_eq(name, "BUILDKIT_SBOM_SCAN_STAGE"))
 			continue;
 		_cleanup_strv_ struct strv keys = STRV_INIT;
 		for (size_t j = 0; j < s->env.n; j++)
 			strv_addf(&keys, "%.*s", (int)strcspn(s->env.v[j], "="), s->env.v[j]);
 		const char *near =
-			keys.n ? human_nearest(name, (const char *const *)keys.v, keys.n) : NULL;
+		        keys.n ? human_nearest(name, (const char *const *)keys.v, keys.n) : NULL;
 		df_warn(p->w, "UndefinedVar", c->line, c->end_line,
-			near ? "Usage of undefined variable '$%s' (did you mean $%s?)"
-			     : "Usage of undefined variable '$%s'",
-			name, near);
+		        near ? "Usage of undefined variable '$%s' (did you mean $%s?)"
+		             : "Usage of undefined variable '$%s'",
+		        name, near);
 	}
 }
 
-int expand(struct plan *p, struct stage *s, const struct cmd *c, const char *word,
-	const char **ret, struct error *err)
+int expand(struct plan *p, struct stage *s, const struct cmd *c, const char *word, const char **ret,
+        struct error *err)
 {
 	_cleanup_strv_ struct strv unset = STRV_INIT;
 	struct df_vars vars = svec_vars(&s->env);
@@ -74,7 +74,7 @@ int expand(struct plan *p, struct stage *s, const struct cmd *c, const char *wor
 }
 
 int expand_list(struct plan *p, struct stage *s, const struct cmd *c, const char *word,
-	struct svec *out, struct error *err)
+        struct svec *out, struct error *err)
 {
 	_cleanup_strv_ struct strv unset = STRV_INIT, words = STRV_INIT;
 	struct df_vars vars = svec_vars(&s->env);
@@ -97,22 +97,22 @@ uint32_t main_context(struct plan *p)
 	return node_add(p, n);
 }
 
-static int context_git_node(struct plan *p, const struct graph_context *c, uint32_t *ret,
-	struct error *err)
+static int context_git_node(
+        struct plan *p, const struct graph_context *c, uint32_t *ret, struct error *err)
 {
-	struct git_ref git = { 0 };
+	struct git_ref git = {0};
 	if (git_ref_parse(c->value, &git, err) < 0) {
 		git_ref_release(&git);
 		err->class = ERR_USAGE;
 		return err_wrap(err, "--build-context %s=%s", c->name, c->value);
 	}
 	struct graph_node *n = node_new(p, GRAPH_GIT);
-	n->git = (struct graph_git){ .url = arena_strdup(p->a, git.url),
-		.ref = git.ref ? arena_strdup(p->a, git.ref) : NULL,
-		.subdir = git.subdir ? arena_strdup(p->a, git.subdir) : NULL,
-		.checksum = git.checksum ? arena_strdup(p->a, git.checksum) : NULL,
-		.keep_git_dir = git.keep_git_dir == 1,
-		.submodules = git.submodules != 0 };
+	n->git = (struct graph_git){.url = arena_strdup(p->a, git.url),
+	        .ref = git.ref ? arena_strdup(p->a, git.ref) : NULL,
+	        .subdir = git.subdir ? arena_strdup(p->a, git.subdir) : NULL,
+	        .checksum = git.checksum ? arena_strdup(p->a, git.checksum) : NULL,
+	        .keep_git_dir = git.keep_git_dir == 1,
+	        .submodules = git.submodules != 0};
 	n->shown = arena_printf(p->a, "[context %s] %s", c->name, c->value);
 	git_ref_release(&git);
 	*ret = node_add(p, n);
@@ -120,8 +120,8 @@ static int context_git_node(struct plan *p, const struct graph_context *c, uint3
 }
 
 /* context_node - LOCAL, GIT or HTTP node of a named context. */
-static int context_node(struct plan *p, const struct graph_context *c, uint32_t *ret,
-	struct error *err)
+static int context_node(
+        struct plan *p, const struct graph_context *c, uint32_t *ret, struct error *err)
 {
 	enum ctx_kind kind = context_kind(c->value);
 	if (kind == CTX_GIT)
@@ -142,7 +142,7 @@ static int context_node(struct plan *p, const struct graph_context *c, uint32_t 
 
 /* context_rootfs - a directory-like context as a root file system: its root copied onto scratch. */
 static int context_rootfs(struct plan *p, struct stage *s, const struct graph_context *c,
-	uint32_t *ret, struct error *err)
+        uint32_t *ret, struct error *err)
 {
 	uint32_t input;
 	if (context_node(p, c, &input, err) < 0)
@@ -151,10 +151,10 @@ static int context_rootfs(struct plan *p, struct stage *s, const struct graph_co
 	node_input(p, n, GRAPH_NONE);
 	node_input(p, n, input);
 	struct graph_copy_source *src = arena_new(p->a, struct graph_copy_source, 1);
-	*src = (struct graph_copy_source){ .kind = GRAPH_SRC_INPUT,
-		.input = input,
-		.pattern = p->g->nodes[input]->op == GRAPH_LOCAL ? "/" : "" };
-	n->copy = (struct graph_copy){ .unpack = -1, .sources = src, .n_sources = 1, .dest = "/" };
+	*src = (struct graph_copy_source){.kind = GRAPH_SRC_INPUT,
+	        .input = input,
+	        .pattern = p->g->nodes[input]->op == GRAPH_LOCAL ? "/" : ""};
+	n->copy = (struct graph_copy){.unpack = -1, .sources = src, .n_sources = 1, .dest = "/"};
 	n->platform = s->platform;
 	n->stage = s->name ? s->name : arena_printf(p->a, "%zu", s->index);
 	n->shown = arena_printf(p->a, "[context %s] copy to the root", c->name);
@@ -183,8 +183,8 @@ static uint32_t image_node(struct plan *p, struct stage *s)
 	const char *digest = s->found ? s->found->digest : NULL;
 	/* The canonical form carries the digest once: refs by digest have it already. */
 	const char *full = digest && !strchr(s->ref, '@')
-				   ? arena_printf(p->a, "%s@%s", s->ref, digest)
-				   : s->ref;
+	                           ? arena_printf(p->a, "%s@%s", s->ref, digest)
+	                           : s->ref;
 	struct graph_node *n = node_new(p, GRAPH_IMAGE);
 	n->image.ref = s->ref;
 	n->image.platform = s->platform;
@@ -199,8 +199,8 @@ static uint32_t image_node(struct plan *p, struct stage *s)
 	if (c)
 		n->shown = arena_printf(p->a, "[context %s] %s", c->name, full);
 	else
-		n->shown = shown_name(p, s, &s->platform, NULL,
-			arena_printf(p->a, "FROM %s", full));
+		n->shown =
+		        shown_name(p, s, &s->platform, NULL, arena_printf(p->a, "FROM %s", full));
 	return node_add(p, n);
 }
 
@@ -228,8 +228,8 @@ int stage_rootfs(struct plan *p, struct stage *s, uint32_t *ret, struct error *e
 	return 0;
 }
 
-int stage_source(struct plan *p, struct stage *s, uint32_t *ret, bool *ret_keep_owner,
-	struct error *err)
+int stage_source(
+        struct plan *p, struct stage *s, uint32_t *ret, bool *ret_keep_owner, struct error *err)
 {
 	const struct graph_context *c = s->ctx ? s->ctx : s->from ? NULL : s->base_ctx;
 	*ret_keep_owner = true;
@@ -248,7 +248,7 @@ static void inherit(struct plan *p, struct stage *s)
 	const struct stage *b = s->base;
 	s->platform = b->platform;
 	s->img = img_fork(&b->img);
-	s->img.onbuild = (struct svec){ 0 };
+	s->img.onbuild = (struct svec){0};
 	s->env = svec_fork(&b->env);
 	s->build_args = svec_fork(&b->build_args);
 	s->hist = b->hist;
@@ -267,22 +267,24 @@ static void start_config(struct plan *p, struct stage *s)
 	else if (!s->ctx)
 		img_empty(p, &s->img, &s->platform);
 	else
-		s->img = (struct img){ .platform = s->platform };
+		s->img = (struct img){.platform = s->platform};
 	/* The platform of a replaced stage is what its image says. */
-	if (s->ctx && s->found && *s->found->config->platform.os && *s->found->config->platform.arch)
+	if (s->ctx && s->found && *s->found->config->platform.os &&
+	        *s->found->config->platform.arch)
 		s->platform = s->found->config->platform;
 
-	s->img.onbuild = (struct svec){ 0 };
+	s->img.onbuild = (struct svec){0};
 	if (s->ctx)
 		return;
 	if (!svec_env_get(&s->img.env, "PATH") && !str_eq(s->platform.os, "windows"))
 		svec_push(p->a, &s->img.env,
-			"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+		        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
 	/* The config's ENV beats inherited ARGs of the same name. */
 	for (size_t i = 0; i < s->img.env.n; i++) {
 		const char *e = s->img.env.v[i], *eq = strchr(e, '=');
 		if (eq)
-			svec_env_set(p->a, &s->env, arena_strndup(p->a, e, (size_t)(eq - e)), eq + 1);
+			svec_env_set(
+			        p->a, &s->env, arena_strndup(p->a, e, (size_t)(eq - e)), eq + 1);
 	}
 }
 
@@ -298,9 +300,9 @@ static void lint_platform(struct plan *p, const struct stage *s)
 	oci_platform_normalize(&h);
 	oci_platform_normalize(&w);
 	df_warn(p->w, "InvalidBaseImagePlatform", s->line, s->end_line,
-		"Base image %s was pulled with platform \"%s\", expected \"%s\" for current build",
-		s->base_name, oci_platform_string(&h, a, sizeof(a)),
-		oci_platform_string(&w, b, sizeof(b)));
+	        "Base image %s was pulled with platform \"%s\", expected \"%s\" for current build",
+	        s->base_name, oci_platform_string(&h, a, sizeof(a)),
+	        oci_platform_string(&w, b, sizeof(b)));
 }
 
 typedef int (*do_fn)(struct plan *, struct stage *, const struct cmd *, struct error *);
@@ -308,23 +310,23 @@ typedef int (*do_fn)(struct plan *, struct stage *, const struct cmd *, struct e
 static int dispatch_cmd(struct plan *p, struct stage *s, const struct cmd *c, struct error *err)
 {
 	static const do_fn table[] = {
-		[DF_ADD] = do_copy,
-		[DF_ARG] = do_arg,
-		[DF_CMD] = do_cmd,
-		[DF_COPY] = do_copy,
-		[DF_ENTRYPOINT] = do_entrypoint,
-		[DF_ENV] = do_env,
-		[DF_EXPOSE] = do_expose,
-		[DF_HEALTHCHECK] = do_healthcheck,
-		[DF_LABEL] = do_label,
-		[DF_MAINTAINER] = do_maintainer,
-		[DF_ONBUILD] = do_onbuild,
-		[DF_RUN] = do_run,
-		[DF_SHELL] = do_shell,
-		[DF_STOPSIGNAL] = do_stopsignal,
-		[DF_USER] = do_user,
-		[DF_VOLUME] = do_volume,
-		[DF_WORKDIR] = do_workdir,
+	        [DF_ADD] = do_copy,
+	        [DF_ARG] = do_arg,
+	        [DF_CMD] = do_cmd,
+	        [DF_COPY] = do_copy,
+	        [DF_ENTRYPOINT] = do_entrypoint,
+	        [DF_ENV] = do_env,
+	        [DF_EXPOSE] = do_expose,
+	        [DF_HEALTHCHECK] = do_healthcheck,
+	        [DF_LABEL] = do_label,
+	        [DF_MAINTAINER] = do_maintainer,
+	        [DF_ONBUILD] = do_onbuild,
+	        [DF_RUN] = do_run,
+	        [DF_SHELL] = do_shell,
+	        [DF_STOPSIGNAL] = do_stopsignal,
+	        [DF_USER] = do_user,
+	        [DF_VOLUME] = do_volume,
+	        [DF_WORKDIR] = do_workdir,
 	};
 	s->cmd_is_onbuild = c->onbuild;
 	return table[c->in->kind](p, s, c, err);

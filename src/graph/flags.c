@@ -10,29 +10,29 @@ struct flag_def {
 	enum flag_type type;
 };
 static const struct flag_def defs[] = {
-	{ DF_FROM, "platform", FLAG_STRING },
-	{ DF_RUN, "mount", FLAG_LIST },
-	{ DF_RUN, "network", FLAG_STRING },
-	{ DF_RUN, "security", FLAG_STRING },
-	{ DF_RUN, "device", FLAG_LIST },
-	{ DF_COPY, "from", FLAG_STRING },
-	{ DF_COPY, "chown", FLAG_STRING },
-	{ DF_COPY, "chmod", FLAG_STRING },
-	{ DF_COPY, "link", FLAG_BOOL },
-	{ DF_COPY, "parents", FLAG_BOOL },
-	{ DF_COPY, "exclude", FLAG_LIST },
-	{ DF_ADD, "chown", FLAG_STRING },
-	{ DF_ADD, "chmod", FLAG_STRING },
-	{ DF_ADD, "link", FLAG_BOOL },
-	{ DF_ADD, "keep-git-dir", FLAG_BOOL },
-	{ DF_ADD, "checksum", FLAG_STRING },
-	{ DF_ADD, "exclude", FLAG_LIST },
-	{ DF_ADD, "unpack", FLAG_BOOL },
-	{ DF_HEALTHCHECK, "interval", FLAG_STRING },
-	{ DF_HEALTHCHECK, "timeout", FLAG_STRING },
-	{ DF_HEALTHCHECK, "start-period", FLAG_STRING },
-	{ DF_HEALTHCHECK, "start-interval", FLAG_STRING },
-	{ DF_HEALTHCHECK, "retries", FLAG_STRING },
+        {DF_FROM, "platform", FLAG_STRING},
+        {DF_RUN, "mount", FLAG_LIST},
+        {DF_RUN, "network", FLAG_STRING},
+        {DF_RUN, "security", FLAG_STRING},
+        {DF_RUN, "device", FLAG_LIST},
+        {DF_COPY, "from", FLAG_STRING},
+        {DF_COPY, "chown", FLAG_STRING},
+        {DF_COPY, "chmod", FLAG_STRING},
+        {DF_COPY, "link", FLAG_BOOL},
+        {DF_COPY, "parents", FLAG_BOOL},
+        {DF_COPY, "exclude", FLAG_LIST},
+        {DF_ADD, "chown", FLAG_STRING},
+        {DF_ADD, "chmod", FLAG_STRING},
+        {DF_ADD, "link", FLAG_BOOL},
+        {DF_ADD, "keep-git-dir", FLAG_BOOL},
+        {DF_ADD, "checksum", FLAG_STRING},
+        {DF_ADD, "exclude", FLAG_LIST},
+        {DF_ADD, "unpack", FLAG_BOOL},
+        {DF_HEALTHCHECK, "interval", FLAG_STRING},
+        {DF_HEALTHCHECK, "timeout", FLAG_STRING},
+        {DF_HEALTHCHECK, "start-period", FLAG_STRING},
+        {DF_HEALTHCHECK, "start-interval", FLAG_STRING},
+        {DF_HEALTHCHECK, "retries", FLAG_STRING},
 };
 
 static const struct flag_def *flag_def(enum df_kind kind, const char *name)
@@ -73,14 +73,14 @@ int flags_check(const struct df_instr *in, struct error *err)
 		if (d->type != FLAG_LIST)
 			for (size_t j = 0; j < i; j++)
 				if (str_eq(in->flags[j].name, fl->name))
-					return err_set(err, ERR_SYNTAX, "duplicate flag specified: --%s",
-						fl->name);
+					return err_set(err, ERR_SYNTAX,
+					        "duplicate flag specified: --%s", fl->name);
 		if (d->type == FLAG_BOOL) {
 			if (fl->value && strcasecmp(fl->value, "true") != 0 &&
-				strcasecmp(fl->value, "false") != 0)
+			        strcasecmp(fl->value, "false") != 0)
 				return err_set(err, ERR_SYNTAX,
-					"expecting boolean value for flag --%s, not: %s", fl->name,
-					fl->value);
+				        "expecting boolean value for flag --%s, not: %s", fl->name,
+				        fl->value);
 		} else if (!fl->value) {
 			err_set(err, ERR_SYNTAX, "missing a value on flag: --%s", fl->name);
 			return err_hint(err, "write --%s=VALUE", fl->name);

@@ -4,32 +4,32 @@
 
 static void take_list(struct plan *p, struct svec *dst, const struct strv *src)
 {
-	*dst = (struct svec){ 0 };
+	*dst = (struct svec){0};
 	for (size_t i = 0; i < src->n; i++)
 		svec_push(p->a, dst, src->v[i]);
 }
 
 void img_empty(struct plan *p, struct img *im, const struct oci_platform *pl)
 {
-	*im = (struct img){ .platform = *pl, .workdir = "/" };
+	*im = (struct img){.platform = *pl, .workdir = "/"};
 	if (!str_eq(pl->os, "windows"))
 		svec_push(p->a, &im->env,
-			"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+		        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
 }
 
 void img_from_image(struct plan *p, struct img *im, const struct oci_image *b)
 {
 	/* Ports, volumes, labels and history stay in the base; img_finish adds ours to a copy. */
-	*im = (struct img){ .base = b,
-		.platform = b->platform,
-		.user = b->user,
-		.workdir = b->working_dir,
-		.stop_signal = b->stop_signal,
-		.author = b->author,
-		.entrypoint_set = b->entrypoint_set,
-		.cmd_set = b->cmd_set,
-		.args_escaped = b->args_escaped,
-		.healthcheck = b->has_healthcheck ? &b->healthcheck : NULL };
+	*im = (struct img){.base = b,
+	        .platform = b->platform,
+	        .user = b->user,
+	        .workdir = b->working_dir,
+	        .stop_signal = b->stop_signal,
+	        .author = b->author,
+	        .entrypoint_set = b->entrypoint_set,
+	        .cmd_set = b->cmd_set,
+	        .args_escaped = b->args_escaped,
+	        .healthcheck = b->has_healthcheck ? &b->healthcheck : NULL};
 	take_list(p, &im->env, &b->env);
 	take_list(p, &im->entrypoint, &b->entrypoint);
 	take_list(p, &im->cmd, &b->cmd);
@@ -56,15 +56,15 @@ void img_add_label(struct plan *p, struct img *im, const char *key, const char *
 	svec_push(p->a, &im->labels, value);
 }
 
-void img_add_history(struct plan *p, struct stage *s, const char *created_by, bool empty_layer,
-	uint32_t node)
+void img_add_history(
+        struct plan *p, struct stage *s, const char *created_by, bool empty_layer, uint32_t node)
 {
 	struct hist *h = arena_new(p->a, struct hist, 1);
-	*h = (struct hist){ .parent = s->hist,
-		.created_by = created_by,
-		.empty_layer = empty_layer,
-		.node = empty_layer ? GRAPH_NONE : node,
-		.depth = s->hist ? s->hist->depth + 1 : 1 };
+	*h = (struct hist){.parent = s->hist,
+	        .created_by = created_by,
+	        .empty_layer = empty_layer,
+	        .node = empty_layer ? GRAPH_NONE : node,
+	        .depth = s->hist ? s->hist->depth + 1 : 1};
 	s->hist = h;
 }
 
@@ -154,10 +154,10 @@ static void write_history(struct plan *p, const struct stage *s, struct graph_ta
 	t->n_history = s->hist ? s->hist->depth : 0;
 	t->history = arena_new(p->a, struct graph_history, t->n_history);
 	for (const struct hist *h = s->hist; h; h = h->parent)
-		t->history[h->depth - 1] = (struct graph_history){ .created_by = h->created_by,
-			.comment = "buildkit.dockerfile.v0",
-			.empty_layer = h->empty_layer,
-			.node = h->node };
+		t->history[h->depth - 1] = (struct graph_history){.created_by = h->created_by,
+		        .comment = "buildkit.dockerfile.v0",
+		        .empty_layer = h->empty_layer,
+		        .node = h->node};
 }
 
 int img_finish(struct plan *p, struct stage *s, struct graph_target *t, struct error *err)

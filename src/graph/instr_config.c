@@ -14,7 +14,7 @@ static void history(struct plan *p, struct stage *s, struct strbuf *sb)
 /* command_line - exec form as it is; shell form with the shell in front. */
 static struct svec command_line(struct plan *p, const struct stage *s, const struct df_instr *in)
 {
-	struct svec v = { 0 };
+	struct svec v = {0};
 	if (!in->json && s->img.shell.n) {
 		v = svec_fork(&s->img.shell);
 	} else if (!in->json) {
@@ -48,7 +48,7 @@ int do_entrypoint(struct plan *p, struct stage *s, const struct cmd *c, struct e
 	s->img.entrypoint_set = s->img.entrypoint.n > 0;
 	/* A CMD of the base was meant for the base's entrypoint (SEMANTICS 63). */
 	if (!s->cmd_in_stage) {
-		s->img.cmd = (struct svec){ 0 };
+		s->img.cmd = (struct svec){0};
 		s->img.cmd_set = false;
 	}
 	strbuf_addstr(&sb, "ENTRYPOINT ");
@@ -60,7 +60,7 @@ int do_entrypoint(struct plan *p, struct stage *s, const struct cmd *c, struct e
 int do_shell(struct plan *p, struct stage *s, const struct cmd *c, struct error *err)
 {
 	_cleanup_strbuf_ struct strbuf sb = STRBUF_INIT;
-	s->img.shell = (struct svec){ 0 };
+	s->img.shell = (struct svec){0};
 	for (size_t i = 0; i < c->in->n_args; i++)
 		svec_push(p->a, &s->img.shell, c->in->args[i]);
 	strbuf_addstr(&sb, "SHELL ");
@@ -82,7 +82,7 @@ int do_user(struct plan *p, struct stage *s, const struct cmd *c, struct error *
 int do_volume(struct plan *p, struct stage *s, const struct cmd *c, struct error *err)
 {
 	_cleanup_strbuf_ struct strbuf sb = STRBUF_INIT;
-	struct svec list = { 0 };
+	struct svec list = {0};
 	for (size_t i = 0; i < c->in->n_args; i++) {
 		const char *w = c->in->args[i], *v;
 		w += strspn(w, " \t");
@@ -106,10 +106,10 @@ int do_volume(struct plan *p, struct stage *s, const struct cmd *c, struct error
 
 bool stop_signal_valid(const char *s)
 {
-	static const char *const names[] = { "ABRT", "ALRM", "BUS", "CHLD", "CLD", "CONT", "FPE",
-		"HUP", "ILL", "INT", "IO", "IOT", "KILL", "PIPE", "POLL", "PROF", "PWR", "QUIT", "SEGV",
-		"STKFLT", "STOP", "SYS", "TERM", "TRAP", "TSTP", "TTIN", "TTOU", "URG", "USR1", "USR2",
-		"VTALRM", "WINCH", "XCPU", "XFSZ", "RTMIN", "RTMAX" };
+	static const char *const names[] = {"ABRT", "ALRM", "BUS", "CHLD", "CLD", "CONT", "FPE",
+	        "HUP", "ILL", "INT", "IO", "IOT", "KILL", "PIPE", "POLL", "PROF", "PWR", "QUIT",
+	        "SEGV", "STKFLT", "STOP", "SYS", "TERM", "TRAP", "TSTP", "TTIN", "TTOU", "URG",
+	        "USR1", "USR2", "VTALRM", "WINCH", "XCPU", "XFSZ", "RTMIN", "RTMAX"};
 	const char *d = *s == '+' || *s == '-' ? s + 1 : s;
 	if (*d && !d[strspn(d, "0123456789")])
 		return d[strspn(d, "0")] != '\0';
@@ -156,8 +156,8 @@ int do_healthcheck(struct plan *p, struct stage *s, const struct cmd *c, struct 
 	const struct {
 		const char *name;
 		int64_t ns;
-	} times[] = { { "] Interval:", h->interval }, { " Timeout:", h->timeout },
-		{ " StartPeriod:", h->start_period }, { " StartInterval:", h->start_interval } };
+	} times[] = {{"] Interval:", h->interval}, {" Timeout:", h->timeout},
+	        {" StartPeriod:", h->start_period}, {" StartInterval:", h->start_interval}};
 	for (size_t i = 0; i < ARRAY_SIZE(times); i++) {
 		strbuf_addstr(&sb, times[i].name);
 		go_duration(&sb, times[i].ns);
@@ -248,8 +248,8 @@ static int expose_one(struct plan *p, const char *spec, struct svec *out, struct
 			return err_set(err, ERR_SYNTAX, "invalid host port \"%s\" in EXPOSE", host);
 		if (*host && h2 - h1 != to - from && from != to)
 			return err_set(err, ERR_SYNTAX,
-				"invalid ranges specified for container and host ports: %s and %s",
-				container, host);
+			        "invalid ranges specified for container and host ports: %s and %s",
+			        container, host);
 	}
 	for (unsigned i = from; i <= to; i++)
 		svec_push(p->a, out, arena_printf(p->a, "%u/%s", i, proto));
@@ -264,7 +264,7 @@ static int compare_words(const void *a, const void *b)
 int do_expose(struct plan *p, struct stage *s, const struct cmd *c, struct error *err)
 {
 	_cleanup_strbuf_ struct strbuf sb = STRBUF_INIT;
-	struct svec sorted = { 0 }, words = { 0 }, ports = { 0 };
+	struct svec sorted = {0}, words = {0}, ports = {0};
 	for (size_t i = 0; i < c->in->n_args; i++)
 		svec_push(p->a, &sorted, c->in->args[i]);
 	qsort(sorted.v, sorted.n, sizeof(*sorted.v), compare_words);
@@ -319,8 +319,8 @@ int do_workdir(struct plan *p, struct stage *s, const struct cmd *c, struct erro
 		_cleanup_strbuf_ struct strbuf q = STRBUF_INIT;
 		go_quote(&q, path);
 		df_warn(p->w, "WorkdirRelativePath", c->line, c->end_line,
-			"Relative workdir %s can have unexpected results if the base image changes",
-			q.buf);
+		        "Relative workdir %s can have unexpected results if the base image changes",
+		        q.buf);
 	}
 	s->workdir_set = true;
 	const char *wd = path_workdir(p->a, str_or_empty(s->img.workdir), path);
@@ -335,8 +335,8 @@ int do_workdir(struct plan *p, struct stage *s, const struct cmd *c, struct erro
 		n->platform = s->platform;
 		n->no_cache = s->no_cache;
 		n->stage = s->name ? s->name : arena_printf(p->a, "%zu", s->index);
-		n->shown = shown_name(p, s, &s->platform, &s->env,
-			shown_text(p, s, c->in, NULL, false, NULL));
+		n->shown = shown_name(
+		        p, s, &s->platform, &s->env, shown_text(p, s, c->in, NULL, false, NULL));
 		n->created_by = created_by;
 		n->line = c->line;
 		n->end_line = c->end_line;

@@ -46,8 +46,8 @@ static int check_chmod(struct plan *p, const struct cmd *c, const char *mode, st
 	if (!digits && valid_symbolic(mode))
 		return 0;
 	err_set(err, ERR_SYNTAX,
-		"invalid chmod parameter: '%s'. it should be octal string and between 0 and 07777",
-		mode);
+	        "invalid chmod parameter: '%s'. it should be octal string and between 0 and 07777",
+	        mode);
 	if (!digits)
 		err_hint(err, "symbolic modes look like u=rwX,go=rX");
 	return cmd_place(p, c, err);
@@ -55,8 +55,8 @@ static int check_chmod(struct plan *p, const struct cmd *c, const char *mode, st
 
 /* --- remote sources -------------------------------------------------------------------------- */
 
-static void remote_node(struct stage *s, const struct cmd *c, struct graph_node *n,
-	const char *shown)
+static void remote_node(
+        struct stage *s, const struct cmd *c, struct graph_node *n, const char *shown)
 {
 	n->no_cache = s->no_cache;
 	n->shown = shown;
@@ -65,31 +65,33 @@ static void remote_node(struct stage *s, const struct cmd *c, struct graph_node 
 }
 
 static int git_source(struct plan *p, struct stage *s, const struct cmd *c, struct git_ref *git,
-	const char *shown, struct graph_copy *copy, uint32_t *ret, struct error *err)
+        const char *shown, struct graph_copy *copy, uint32_t *ret, struct error *err)
 {
 	int keep = flag_tristate(c->in, "keep-git-dir");
 	if (keep >= 0 && git->keep_git_dir >= 0 && keep != git->keep_git_dir)
-		return instr_fail(p, c, err, "inconsistent keep-git-dir configuration: "
-					     "--keep-git-dir=%s, but the source says %s",
-			keep ? "true" : "false", git->keep_git_dir ? "true" : "false");
+		return instr_fail(p, c, err,
+		        "inconsistent keep-git-dir configuration: "
+		        "--keep-git-dir=%s, but the source says %s",
+		        keep ? "true" : "false", git->keep_git_dir ? "true" : "false");
 	if (copy->checksum && git->checksum && !str_eq(copy->checksum, git->checksum))
 		return instr_fail(p, c, err, "checksum mismatch \"%s\" != \"%s\"", copy->checksum,
-			git->checksum);
+		        git->checksum);
 	if (copy->checksum) {
 		size_t len = strlen(copy->checksum);
-		if (len < 7 || len > 64 || copy->checksum[strspn(copy->checksum, "0123456789abcdefABCDEF")])
+		if (len < 7 || len > 64 ||
+		        copy->checksum[strspn(copy->checksum, "0123456789abcdefABCDEF")])
 			return instr_fail(p, c, err,
-				"invalid checksum \"%s\" of a git source: expected a commit hash",
-				copy->checksum);
+			        "invalid checksum \"%s\" of a git source: expected a commit hash",
+			        copy->checksum);
 	}
 	struct graph_node *n = node_new(p, GRAPH_GIT);
 	const char *sum = git->checksum ? arena_strdup(p->a, git->checksum) : copy->checksum;
-	n->git = (struct graph_git){ .url = arena_strdup(p->a, git->url),
-		.ref = git->ref ? arena_strdup(p->a, git->ref) : NULL,
-		.subdir = git->subdir ? arena_strdup(p->a, git->subdir) : NULL,
-		.checksum = sum,
-		.keep_git_dir = git->keep_git_dir >= 0 ? git->keep_git_dir == 1 : keep == 1,
-		.submodules = git->submodules != 0 };
+	n->git = (struct graph_git){.url = arena_strdup(p->a, git->url),
+	        .ref = git->ref ? arena_strdup(p->a, git->ref) : NULL,
+	        .subdir = git->subdir ? arena_strdup(p->a, git->subdir) : NULL,
+	        .checksum = sum,
+	        .keep_git_dir = git->keep_git_dir >= 0 ? git->keep_git_dir == 1 : keep == 1,
+	        .submodules = git->submodules != 0};
 	copy->keep_git_dir = n->git.keep_git_dir;
 	remote_node(s, c, n, shown);
 	*ret = node_add(p, n);
@@ -97,7 +99,7 @@ static int git_source(struct plan *p, struct stage *s, const struct cmd *c, stru
 }
 
 static int http_source(struct plan *p, struct stage *s, const struct cmd *c, const char *url,
-	const char *shown, const struct graph_copy *copy, uint32_t *ret, struct error *err)
+        const char *shown, const struct graph_copy *copy, uint32_t *ret, struct error *err)
 {
 	struct digest d;
 	if (copy->checksum && !digest_parse(copy->checksum, &d)) {
@@ -105,9 +107,9 @@ static int http_source(struct plan *p, struct stage *s, const struct cmd *c, con
 		return err_hint(err, "write --checksum=sha256: and 64 hexadecimal digits");
 	}
 	struct graph_node *n = node_new(p, GRAPH_HTTP);
-	n->http = (struct graph_http){ .url = url,
-		.checksum = copy->checksum,
-		.filename = arena_take(p->a, url_filename(url)) };
+	n->http = (struct graph_http){.url = url,
+	        .checksum = copy->checksum,
+	        .filename = arena_take(p->a, url_filename(url))};
 	remote_node(s, c, n, shown);
 	*ret = node_add(p, n);
 	return 0;
@@ -116,7 +118,7 @@ static int http_source(struct plan *p, struct stage *s, const struct cmd *c, con
 /* --- sources --------------------------------------------------------------------------------- */
 
 struct copy_work {
-	uint32_t local;     /* the node that plain paths are read from, once known */
+	uint32_t local; /* the node that plain paths are read from, once known */
 	bool local_known;
 	size_t n_paths;
 	const char *shown;
@@ -124,7 +126,7 @@ struct copy_work {
 
 /* local_source - the context, or what --from names. */
 static int local_source(struct plan *p, struct stage *s, const struct cmd *c,
-	struct graph_copy *copy, struct copy_work *w, struct error *err)
+        struct graph_copy *copy, struct copy_work *w, struct error *err)
 {
 	if (w->local_known)
 		return 0;
@@ -137,9 +139,10 @@ static int local_source(struct plan *p, struct stage *s, const struct cmd *c,
 	if (!src->dispatched) {
 		const char *from = flag_value(c->in, "from");
 		err_set(err, ERR_SYNTAX,
-			"cannot copy from stage \"%s\", it needs to be defined before current stage "
-			"\"%s\"",
-			from, s->shown_name);
+		        "cannot copy from stage \"%s\", it needs to be defined before current "
+		        "stage "
+		        "\"%s\"",
+		        from, s->shown_name);
 		err_hint(err, "move the stage %s above this one", src->shown_name);
 		return cmd_place(p, c, err);
 	}
@@ -147,10 +150,10 @@ static int local_source(struct plan *p, struct stage *s, const struct cmd *c,
 }
 
 static int path_source(struct plan *p, struct stage *s, const struct cmd *c, const char *word,
-	struct graph_node *n, struct graph_copy *copy, struct copy_work *w, struct error *err)
+        struct graph_node *n, struct graph_copy *copy, struct copy_work *w, struct error *err)
 {
-	struct git_ref git = { 0 };
-	struct graph_copy_source src = { .kind = GRAPH_SRC_INPUT, .pattern = word };
+	struct git_ref git = {0};
+	struct graph_copy_source src = {.kind = GRAPH_SRC_INPUT, .pattern = word};
 	const char *name = df_kind_name(c->in->kind);
 	int is_git = git_ref_parse(word, &git, err);
 	int r = 0;
@@ -160,7 +163,7 @@ static int path_source(struct plan *p, struct stage *s, const struct cmd *c, con
 		src.pattern = "";
 		if (!copy->is_add) {
 			r = instr_fail(p, c, err, "source can't be a %s for %s",
-				is_git ? "git ref" : "URL", name);
+			        is_git ? "git ref" : "URL", name);
 			err_hint(err, "ADD takes such sources");
 		} else if (is_git) {
 			r = git_source(p, s, c, &git, w->shown, copy, &src.input, err);
@@ -182,21 +185,22 @@ static int path_source(struct plan *p, struct stage *s, const struct cmd *c, con
 }
 
 static int inline_source(struct plan *p, struct stage *s, const struct cmd *c,
-	const struct df_heredoc *h, struct graph_copy *copy, struct error *err)
+        const struct df_heredoc *h, struct graph_copy *copy, struct error *err)
 {
-	struct graph_copy_source src = { .kind = GRAPH_SRC_INLINE,
-		.input = GRAPH_NONE,
-		.pattern = "",
-		.name = h->name,
-		.data = h->content,
-		.data_len = h->content_len };
+	struct graph_copy_source src = {.kind = GRAPH_SRC_INLINE,
+	        .input = GRAPH_NONE,
+	        .pattern = "",
+	        .name = h->name,
+	        .data = h->content,
+	        .data_len = h->content_len};
 	if (strchr(h->name, '/') || str_eq(h->name, ".") || str_eq(h->name, ".."))
-		return instr_fail(p, c, err, "the heredoc name \"%s\" cannot be a file name", h->name);
+		return instr_fail(
+		        p, c, err, "the heredoc name \"%s\" cannot be a file name", h->name);
 	if (h->expand) {
 		struct df_vars vars = svec_vars(&s->env);
 		_cleanup_free_ char *out = NULL;
-		if (df_expand_raw(h->content, h->content_len, '\\', &vars, &out, &src.data_len, err) <
-			0)
+		if (df_expand_raw(
+		            h->content, h->content_len, '\\', &vars, &out, &src.data_len, err) < 0)
 			return cmd_place(p, c, err);
 		src.data = arena_memdup(p->a, out, src.data_len + 1);
 	}
@@ -206,7 +210,7 @@ static int inline_source(struct plan *p, struct stage *s, const struct cmd *c,
 
 /* all_sources - paths first, then heredocs, as the history text lists them. */
 static int all_sources(struct plan *p, struct stage *s, const struct cmd *c, struct graph_node *n,
-	struct copy_work *w, struct strbuf *history, struct error *err)
+        struct copy_work *w, struct strbuf *history, struct error *err)
 {
 	struct graph_copy *copy = &n->copy;
 	size_t n_words = c->in->n_args - 1, doc = 0;
@@ -236,7 +240,7 @@ static int all_sources(struct plan *p, struct stage *s, const struct cmd *c, str
 /* --- the instruction ------------------------------------------------------------------------- */
 
 static int expand_flag(struct plan *p, struct stage *s, const struct cmd *c, const char *name,
-	const char **ret, struct error *err)
+        const char **ret, struct error *err)
 {
 	const char *v = flag_value(c->in, name);
 	*ret = NULL;
@@ -247,17 +251,17 @@ static int expand_flag(struct plan *p, struct stage *s, const struct cmd *c, con
 	return 0;
 }
 
-static int copy_flags(struct plan *p, struct stage *s, const struct cmd *c,
-	struct graph_copy *copy, struct error *err)
+static int copy_flags(struct plan *p, struct stage *s, const struct cmd *c, struct graph_copy *copy,
+        struct error *err)
 {
-	struct svec excludes = { 0 };
+	struct svec excludes = {0};
 	copy->is_add = c->in->kind == DF_ADD;
 	copy->link = flag_bool(c->in, "link");
 	copy->parents = flag_bool(c->in, "parents");
 	copy->unpack = flag_tristate(c->in, "unpack");
 	if (expand_flag(p, s, c, "chown", &copy->chown, err) < 0 ||
-		expand_flag(p, s, c, "chmod", &copy->chmod, err) < 0 ||
-		expand_flag(p, s, c, "checksum", &copy->checksum, err) < 0)
+	        expand_flag(p, s, c, "chmod", &copy->chmod, err) < 0 ||
+	        expand_flag(p, s, c, "checksum", &copy->checksum, err) < 0)
 		return -1;
 	for (size_t i = 0; i < c->in->n_flags; i++) {
 		const char *v;
@@ -286,7 +290,7 @@ int do_copy(struct plan *p, struct stage *s, const struct cmd *c, struct error *
 	struct graph_copy *copy = &n->copy;
 	const char *dest;
 	if (copy_flags(p, s, c, copy, err) < 0 ||
-		expand(p, s, c, c->in->args[c->in->n_args - 1], &dest, err) < 0)
+	        expand(p, s, c, c->in->args[c->in->n_args - 1], &dest, err) < 0)
 		return -1;
 	if (copy->checksum && count_paths(c->in) != 1)
 		return instr_fail(p, c, err, "checksum can't be specified for multiple sources");
@@ -300,8 +304,8 @@ int do_copy(struct plan *p, struct stage *s, const struct cmd *c, struct error *
 	if (copy->chmod)
 		strbuf_addf(&history, " --chmod=%s", copy->chmod);
 
-	struct copy_work w = { .shown = shown_name(p, s, &s->platform, &s->env,
-				       shown_text(p, s, c->in, NULL, false, NULL)) };
+	struct copy_work w = {.shown = shown_name(p, s, &s->platform, &s->env,
+	                              shown_text(p, s, c->in, NULL, false, NULL))};
 	node_input(p, n, s->node);
 	if (all_sources(p, s, c, n, &w, &history, err) < 0)
 		return -1;

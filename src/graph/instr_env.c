@@ -7,14 +7,14 @@
 
 /* expand_pairs - all keys and values with the environment from before the instruction. */
 static int expand_pairs(struct plan *p, struct stage *s, const struct cmd *c, struct svec *out,
-	const char **created_by, struct error *err)
+        const char **created_by, struct error *err)
 {
 	_cleanup_strbuf_ struct strbuf sb = STRBUF_INIT;
 	strbuf_addstr(&sb, df_kind_name(c->in->kind));
 	for (size_t i = 0; i + 2 < c->in->n_args; i += 3) {
 		const char *key, *value;
 		if (expand(p, s, c, c->in->args[i], &key, err) < 0 ||
-			expand(p, s, c, c->in->args[i + 1], &value, err) < 0)
+		        expand(p, s, c, c->in->args[i + 1], &value, err) < 0)
 			return -1;
 		svec_push(p->a, out, key);
 		svec_push(p->a, out, value);
@@ -26,7 +26,7 @@ static int expand_pairs(struct plan *p, struct stage *s, const struct cmd *c, st
 
 int do_env(struct plan *p, struct stage *s, const struct cmd *c, struct error *err)
 {
-	struct svec kv = { 0 };
+	struct svec kv = {0};
 	const char *created_by;
 	if (expand_pairs(p, s, c, &kv, &created_by, err) < 0)
 		return -1;
@@ -40,7 +40,7 @@ int do_env(struct plan *p, struct stage *s, const struct cmd *c, struct error *e
 
 int do_label(struct plan *p, struct stage *s, const struct cmd *c, struct error *err)
 {
-	struct svec kv = { 0 };
+	struct svec kv = {0};
 	const char *created_by;
 	if (expand_pairs(p, s, c, &kv, &created_by, err) < 0)
 		return -1;
@@ -53,15 +53,15 @@ int do_label(struct plan *p, struct stage *s, const struct cmd *c, struct error 
 int do_maintainer(struct plan *p, struct stage *s, const struct cmd *c, struct error *err)
 {
 	s->img.author = c->in->args[0];
-	img_add_history(p, s, arena_printf(p->a, "MAINTAINER %s", c->in->args[0]), true,
-		GRAPH_NONE);
+	img_add_history(
+	        p, s, arena_printf(p->a, "MAINTAINER %s", c->in->args[0]), true, GRAPH_NONE);
 	return 0;
 }
 
 /* arg_value - what NAME[=default] is worth here: --build-arg, else the default, else the global
  * ARG of that name (SEMANTICS 17). *ret stays NULL where it has no value. */
 static int arg_value(struct plan *p, struct stage *s, const struct cmd *c, const char *name,
-	const char *def, const char **ret, struct error *err)
+        const char *def, const char **ret, struct error *err)
 {
 	const char *given = map_get(&p->build_args, name);
 	*ret = NULL;
@@ -75,7 +75,7 @@ static int arg_value(struct plan *p, struct stage *s, const struct cmd *c, const
 }
 
 static void record_arg(struct plan *p, struct stage *s, const struct cmd *c, const char *name,
-	const char *value, bool own)
+        const char *value, bool own)
 {
 	if (s->n_o_args == s->cap_o_args) {
 		size_t cap = s->cap_o_args ? s->cap_o_args * 2 : 4;
@@ -85,12 +85,12 @@ static void record_arg(struct plan *p, struct stage *s, const struct cmd *c, con
 		s->o_args = v;
 		s->cap_o_args = cap;
 	}
-	s->o_args[s->n_o_args++] = (struct outline_arg){ .name = name,
-		.value = value,
-		.description = c->in->comment,
-		.line = c->line,
-		.end_line = c->end_line,
-		.used = own };
+	s->o_args[s->n_o_args++] = (struct outline_arg){.name = name,
+	        .value = value,
+	        .description = c->in->comment,
+	        .line = c->line,
+	        .end_line = c->end_line,
+	        .used = own};
 }
 
 int do_arg(struct plan *p, struct stage *s, const struct cmd *c, struct error *err)
@@ -105,7 +105,7 @@ int do_arg(struct plan *p, struct stage *s, const struct cmd *c, struct error *e
 			return -1;
 		/* These two steer the SBOM scanner and are not for the steps. */
 		if (value && !str_eq(name, "BUILDKIT_SBOM_SCAN_CONTEXT") &&
-			!str_eq(name, "BUILDKIT_SBOM_SCAN_STAGE"))
+		        !str_eq(name, "BUILDKIT_SBOM_SCAN_STAGE"))
 			svec_env_set(p->a, &s->env, name, value);
 		bool inherited = !eq && !map_get(&p->build_args, name) && value;
 		record_arg(p, s, c, name, value, !inherited);

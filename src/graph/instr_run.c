@@ -53,7 +53,7 @@ static void add_shell(struct plan *p, const struct stage *s, struct svec *argv)
 
 /* run_script - a lone heredoc: with #! a file to execute, else the text for the shell. */
 static void run_script(struct plan *p, const struct stage *s, const struct df_heredoc *h,
-	struct graph_run *run, struct svec *argv)
+        struct graph_run *run, struct svec *argv)
 {
 	add_shell(p, s, argv);
 	if (h->content_len < 2 || memcmp(h->content, "#!", 2) != 0) {
@@ -71,7 +71,7 @@ static void run_script(struct plan *p, const struct stage *s, const struct df_he
 
 /* run_argv - the complete command line; *ret_suffix is what the step's name gets in brackets. */
 static int run_argv(struct plan *p, const struct stage *s, const struct cmd *c,
-	struct graph_run *run, struct svec *argv, const char **ret_suffix, struct error *err)
+        struct graph_run *run, struct svec *argv, const char **ret_suffix, struct error *err)
 {
 	const struct df_instr *in = c->in;
 	*ret_suffix = NULL;
@@ -130,7 +130,7 @@ static const char *created_by(struct plan *p, const struct stage *s, const struc
 		const char *v = svec_env_get(&s->env, name);
 		for (size_t j = s->build_args.n; !v && j-- > i;)
 			if (strncmp(s->build_args.v[j], a, n) == 0 &&
-				strcspn(s->build_args.v[j], "=") == n)
+			        strcspn(s->build_args.v[j], "=") == n)
 				v = s->build_args.v[j][n] ? s->build_args.v[j] + n + 1 : "";
 		map_put(&seen, name, p);
 		strbuf_addf(&args, "%s=%s ", name, v);
@@ -144,8 +144,8 @@ static const char *created_by(struct plan *p, const struct stage *s, const struc
 	return arena_strdup(p->a, sb.buf);
 }
 
-static int run_network(struct plan *p, const struct cmd *c, struct graph_run *run,
-	struct error *err)
+static int run_network(
+        struct plan *p, const struct cmd *c, struct graph_run *run, struct error *err)
 {
 	const char *flag = flag_value(c->in, "network");
 	run->network = p->o->network && *p->o->network ? p->o->network : "default";
@@ -160,8 +160,8 @@ static int run_network(struct plan *p, const struct cmd *c, struct graph_run *ru
 	return 0;
 }
 
-static int run_security(struct plan *p, const struct cmd *c, struct graph_run *run,
-	struct error *err)
+static int run_security(
+        struct plan *p, const struct cmd *c, struct graph_run *run, struct error *err)
 {
 	const char *flag = flag_value(c->in, "security");
 	run->insecure = flag && str_eq(flag, "insecure");
@@ -173,10 +173,10 @@ static int run_security(struct plan *p, const struct cmd *c, struct graph_run *r
 	return 0;
 }
 
-static int run_devices(struct plan *p, const struct cmd *c, struct graph_run *run,
-	struct error *err)
+static int run_devices(
+        struct plan *p, const struct cmd *c, struct graph_run *run, struct error *err)
 {
-	struct svec v = { 0 };
+	struct svec v = {0};
 	for (size_t i = 0; i < c->in->n_flags; i++) {
 		char *d = NULL;
 		if (!str_eq(c->in->flags[i].name, "device"))
@@ -191,7 +191,7 @@ static int run_devices(struct plan *p, const struct cmd *c, struct graph_run *ru
 
 static void take_option_list(struct plan *p, const struct strv *from, struct strv *to)
 {
-	struct svec v = { 0 };
+	struct svec v = {0};
 	for (size_t i = 0; from && i < from->n; i++)
 		svec_push(p->a, &v, from->v[i]);
 	svec_to_strv(&v, p->a, to);
@@ -200,7 +200,7 @@ static void take_option_list(struct plan *p, const struct strv *from, struct str
 /* run_proxies - proxy build arguments, unless the Dockerfile made them its own by ARG or ENV. */
 static void run_proxies(struct plan *p, const struct stage *s, struct graph_run *run)
 {
-	struct svec v = { 0 };
+	struct svec v = {0};
 	for (size_t i = 0; i < p->proxy_env.n; i++) {
 		const char *e = p->proxy_env.v[i];
 		_cleanup_free_ char *name = xstrndup(e, strcspn(e, "="));
@@ -214,12 +214,12 @@ int do_run(struct plan *p, struct stage *s, const struct cmd *c, struct error *e
 {
 	struct graph_node *n = node_new(p, GRAPH_RUN);
 	struct graph_run *run = &n->run;
-	struct svec argv = { 0 }, secret_envs = { 0 };
+	struct svec argv = {0}, secret_envs = {0};
 	const char *suffix;
 	if (run_argv(p, s, c, run, &argv, &suffix, err) < 0 ||
-		run_mounts(p, s, c, run, &secret_envs, err) < 0 ||
-		run_network(p, c, run, err) < 0 || run_security(p, c, run, err) < 0 ||
-		run_devices(p, c, run, err) < 0)
+	        run_mounts(p, s, c, run, &secret_envs, err) < 0 ||
+	        run_network(p, c, run, err) < 0 || run_security(p, c, run, err) < 0 ||
+	        run_devices(p, c, run, err) < 0)
 		return -1;
 	node_input(p, n, s->node);
 	for (size_t i = 0; i < run->n_mounts; i++)
@@ -239,8 +239,8 @@ int do_run(struct plan *p, struct stage *s, const struct cmd *c, struct error *e
 	n->platform = s->platform;
 	n->no_cache = s->no_cache;
 	n->stage = s->name ? s->name : arena_printf(p->a, "%zu", s->index);
-	n->shown = shown_name(p, s, &s->platform, &s->env,
-		shown_text(p, s, c->in, suffix, true, &secret_envs));
+	n->shown = shown_name(
+	        p, s, &s->platform, &s->env, shown_text(p, s, c->in, suffix, true, &secret_envs));
 	n->created_by = created_by(p, s, &argv);
 	n->line = c->line;
 	n->end_line = c->end_line;

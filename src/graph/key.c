@@ -113,8 +113,8 @@ static void add_copy(struct sha256 *h, const struct graph_node *n)
 			sha256_bytes(h, s->data, s->data_len);
 			continue;
 		}
-		/* The base name decides where a file lands; the directories before it do not, except
-		 * with --parents. What is selected is in the content key. */
+		/* The base name decides where a file lands; the directories before it do not,
+		 * except with --parents. What is selected is in the content key. */
 		const char *slash = strrchr(s->pattern, '/');
 		sha256_str(h, c->parents || !slash ? s->pattern : slash + 1);
 	}

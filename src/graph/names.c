@@ -7,8 +7,8 @@
 #include "graph/plan.h"
 
 /* platform_from_env - the platform that TARGET* variables of a step speak of, for cross builds. */
-static bool platform_from_env(const struct svec *env, const struct oci_platform *base,
-	struct oci_platform *ret)
+static bool platform_from_env(
+        const struct svec *env, const struct oci_platform *base, struct oci_platform *ret)
 {
 	_cleanup_error_ struct error ignored = ERROR_INIT;
 	const char *v = svec_env_get(env, "TARGETPLATFORM");
@@ -18,15 +18,15 @@ static bool platform_from_env(const struct svec *env, const struct oci_platform 
 	const char *variant = svec_env_get(env, "TARGETVARIANT");
 	if (!os && !arch && !variant)
 		return false;
-	*ret = (struct oci_platform){ 0 };
+	*ret = (struct oci_platform){0};
 	snprintf(ret->os, sizeof(ret->os), "%s", os && *os ? os : base->os);
 	snprintf(ret->arch, sizeof(ret->arch), "%s", arch && *arch ? arch : base->arch);
 	snprintf(ret->variant, sizeof(ret->variant), "%s", str_or_empty(variant));
 	return true;
 }
 
-static void add_cross_target(struct strbuf *sb, const struct oci_platform *base,
-	const struct svec *env)
+static void add_cross_target(
+        struct strbuf *sb, const struct oci_platform *base, const struct svec *env)
 {
 	struct oci_platform t;
 	char buf[160];
@@ -40,7 +40,7 @@ static void add_cross_target(struct strbuf *sb, const struct oci_platform *base,
 }
 
 const char *shown_name(struct plan *p, struct stage *s, const struct oci_platform *pl,
-	const struct svec *env, const char *text)
+        const struct svec *env, const char *text)
 {
 	if (s->cmd_total == 0)
 		return text;
@@ -86,7 +86,7 @@ static const char *dollar_end(const char *s)
 /* show_variable - the value of the variable in [s, e), or its own text where it is unset: what the
  * shell of the step will set itself must stay readable. False if it cannot be expanded. */
 static bool show_variable(struct plan *p, const struct svec *env, const struct svec *masked,
-	const char *s, const char *e, struct strbuf *out)
+        const char *s, const char *e, struct strbuf *out)
 {
 	const char *name = s[1] == '{' ? s + 2 : s + 1, *end = name;
 	while (isalnum((unsigned char)*end) || *end == '_')
@@ -117,7 +117,7 @@ static bool show_variable(struct plan *p, const struct svec *env, const struct s
 
 /* show_run - variables replaced, quotes and escapes kept, nothing inside single quotes touched. */
 static bool show_run(struct plan *p, const struct svec *env, const struct svec *masked,
-	const char *text, struct strbuf *out)
+        const char *text, struct strbuf *out)
 {
 	bool single = false, quoted = false;
 	for (const char *s = text; *s;) {
@@ -142,7 +142,7 @@ static bool show_run(struct plan *p, const struct svec *env, const struct svec *
 }
 
 const char *shown_text(struct plan *p, struct stage *s, const struct df_instr *in,
-	const char *suffix, bool is_run, const struct svec *masked)
+        const char *suffix, bool is_run, const struct svec *masked)
 {
 	_cleanup_error_ struct error ignored = ERROR_INIT;
 	_cleanup_strbuf_ struct strbuf raw = STRBUF_INIT, out = STRBUF_INIT;

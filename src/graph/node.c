@@ -41,8 +41,8 @@ uint32_t node_add(struct plan *p, struct graph_node *n)
 	struct graph *g = p->g;
 	/* Doubling: capacity is the power of two at or above the count. */
 	if ((g->n_nodes & (g->n_nodes - 1)) == 0)
-		g->nodes = xrealloc_array(g->nodes, g->n_nodes ? g->n_nodes * 2 : 1,
-			sizeof(*g->nodes));
+		g->nodes = xrealloc_array(
+		        g->nodes, g->n_nodes ? g->n_nodes * 2 : 1, sizeof(*g->nodes));
 	n->id = (uint32_t)g->n_nodes;
 	g->nodes[g->n_nodes++] = n;
 	map_put(&p->node_index, hex, (void *)(uintptr_t)(n->id + 1));

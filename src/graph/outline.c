@@ -9,13 +9,13 @@
 static json_t *sources(const struct df_file *f)
 {
 	static const char abc[] =
-		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 	_cleanup_strbuf_ struct strbuf sb = STRBUF_INIT;
 	const unsigned char *s = (const unsigned char *)f->text;
 	for (size_t i = 0; i < f->text_len; i += 3) {
 		size_t n = MIN(f->text_len - i, (size_t)3);
 		uint32_t v = (uint32_t)s[i] << 16 | (n > 1 ? (uint32_t)s[i + 1] << 8 : 0) |
-			     (n > 2 ? s[i + 2] : 0);
+		             (n > 2 ? s[i + 2] : 0);
 		strbuf_addch(&sb, abc[v >> 18]);
 		strbuf_addch(&sb, abc[v >> 12 & 63]);
 		strbuf_addch(&sb, n > 1 ? abc[v >> 6 & 63] : '=');
@@ -29,7 +29,7 @@ static json_t *sources(const struct df_file *f)
 static json_t *location(int line, int end_line)
 {
 	return json_pack("{s:[{s:{s:i},s:{s:i}}]}", "ranges", "start", "line", line, "end", "line",
-		end_line);
+	        end_line);
 }
 
 /* set_text - strings that are empty are left out, as Go's omitempty does. */
@@ -79,7 +79,7 @@ static void add_arg(struct collect *c, const struct outline_arg *a)
 	set_text(o, "value", a->value);
 	json_object_set_new(o, "location", location(a->line, a->end_line));
 	vec_grow(&c->args, &c->cap_args, c->n_args + 1);
-	c->args[c->n_args++] = (struct item){ a->line, o };
+	c->args[c->n_args++] = (struct item){a->line, o};
 }
 
 /* add_global - a global ARG that is used, and those that its default was made of. */
@@ -109,10 +109,10 @@ static void add_mount_item(struct collect *c, const struct outline_mount *m)
 	json_object_set_new(o, "location", location(m->line, m->end_line));
 	if (m->ssh) {
 		vec_grow(&c->ssh, &c->cap_ssh, c->n_ssh + 1);
-		c->ssh[c->n_ssh++] = (struct item){ m->line, o };
+		c->ssh[c->n_ssh++] = (struct item){m->line, o};
 	} else {
 		vec_grow(&c->secrets, &c->cap_secrets, c->n_secrets + 1);
-		c->secrets[c->n_secrets++] = (struct item){ m->line, o };
+		c->secrets[c->n_secrets++] = (struct item){m->line, o};
 	}
 }
 
@@ -151,7 +151,7 @@ static void set_list(json_t *o, const char *key, struct item *v, size_t n)
 
 static json_t *outline_json(struct plan *p, const struct stage *target)
 {
-	struct collect c = { .p = p };
+	struct collect c = {.p = p};
 	add_stage_items(&c, target);
 	for (size_t i = p->n_stages; i-- > 0;)
 		if (p->stages[i]->reachable && p->stages[i] != target)
@@ -159,7 +159,7 @@ static json_t *outline_json(struct plan *p, const struct stage *target)
 	json_t *o = json_object();
 	set_text(o, "name", target->name);
 	set_text(o, "description",
-		description(p->a, target->from ? target->from->comment : NULL, target->name));
+	        description(p->a, target->from ? target->from->comment : NULL, target->name));
 	set_list(o, "args", c.args, c.n_args);
 	set_list(o, "secrets", c.secrets, c.n_secrets);
 	set_list(o, "ssh", c.ssh, c.n_ssh);
@@ -170,10 +170,10 @@ static json_t *outline_json(struct plan *p, const struct stage *target)
 	return o;
 }
 
-int graph_outline(const struct df_file *f, const struct graph_options *o, json_t **ret,
-	struct error *err)
+int graph_outline(
+        const struct df_file *f, const struct graph_options *o, json_t **ret, struct error *err)
 {
-	_cleanup_(plan_release) struct plan p = { 0 };
+	_cleanup_(plan_release) struct plan p = {0};
 	struct graph_options opt = *o;
 	struct stage *target = NULL;
 	opt.check_only = true;
@@ -188,10 +188,10 @@ int graph_outline(const struct df_file *f, const struct graph_options *o, json_t
 
 /* --- targets --------------------------------------------------------------------------------- */
 
-int graph_list_targets(const struct df_file *f, const struct graph_options *o, json_t **ret,
-	struct error *err)
+int graph_list_targets(
+        const struct df_file *f, const struct graph_options *o, json_t **ret, struct error *err)
 {
-	_cleanup_(plan_release) struct plan p = { 0 };
+	_cleanup_(plan_release) struct plan p = {0};
 	if (plan_init(&p, f, o, NULL, 0, NULL, err) < 0)
 		return -1;
 	const struct df_instr *last = NULL;

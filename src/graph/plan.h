@@ -33,7 +33,7 @@ struct df_vars svec_vars(const struct svec *sv);
 
 /* --- Go's text forms (text.c) ---------------------------------------------------------------- */
 
-void go_quote(struct strbuf *sb, const char *s); /* %q */
+void go_quote(struct strbuf *sb, const char *s);              /* %q */
 void go_quote_list(struct strbuf *sb, const struct svec *sv); /* %q of a []string */
 void go_list(struct strbuf *sb, const struct svec *sv);       /* %v of a []string */
 void go_duration(struct strbuf *sb, int64_t ns);              /* time.Duration.String */
@@ -58,7 +58,8 @@ struct img {
 	bool blank;                   /* base == NULL and nothing is preset */
 	struct oci_platform platform;
 	const char *user, *workdir, *stop_signal, *author;
-	struct svec env, entrypoint, cmd, shell, onbuild, ports, volumes, labels; /* labels: key, value, key, ... */
+	struct svec env, entrypoint, cmd, shell, onbuild, ports, volumes,
+	        labels; /* labels: key, value, key, ... */
 	bool entrypoint_set, cmd_set, args_escaped;
 	const struct oci_healthcheck *healthcheck;
 };
@@ -98,16 +99,16 @@ struct outline_mount {
 enum ctx_kind { CTX_IMAGE, CTX_LOCAL, CTX_GIT, CTX_HTTP };
 
 struct stage {
-	size_t index;                  /* position in plan.stages */
-	const struct df_instr *from;   /* NULL: an image named by --from */
-	const char *name;              /* lower case; NULL if unnamed */
-	const char *shown_name;        /* "builder", "stage-1" or "" */
-	const char *base_name;         /* expanded text of FROM, or of --from */
-	struct stage *base;            /* FROM another stage */
-	const struct graph_context *ctx; /* a named context stands in for the whole stage */
+	size_t index;                         /* position in plan.stages */
+	const struct df_instr *from;          /* NULL: an image named by --from */
+	const char *name;                     /* lower case; NULL if unnamed */
+	const char *shown_name;               /* "builder", "stage-1" or "" */
+	const char *base_name;                /* expanded text of FROM, or of --from */
+	struct stage *base;                   /* FROM another stage */
+	const struct graph_context *ctx;      /* a named context stands in for the whole stage */
 	const struct graph_context *base_ctx; /* a named context stands in for the base image */
 	bool has_platform;
-	struct oci_platform platform;  /* explicit, then effective */
+	struct oci_platform platform; /* explicit, then effective */
 	int line, end_line;
 
 	struct cmd *cmds;
@@ -116,23 +117,23 @@ struct stage {
 	size_t n_deps, cap_deps;
 
 	bool reachable, resolved, missing, dispatched, initialized, onbuild_done;
-	bool base_unknown;  /* check_only and the image is not at hand: its environment is unknown */
+	bool base_unknown; /* check_only and the image is not at hand: its environment is unknown */
 	bool no_cache;
 	bool workdir_set, cmd_in_stage;
-	const char *ref;          /* canonical reference of the base image, or NULL */
+	const char *ref;                /* canonical reference of the base image, or NULL */
 	const struct graph_base *found; /* its resolved config */
 
-	uint32_t node;            /* current rootfs */
+	uint32_t node; /* current rootfs */
 	bool node_made;
 	struct img img;
-	struct svec env;          /* build environment: config's, ARGs and ENVs by file order */
-	struct svec build_args;   /* "NAME" or "NAME=value" of the ARGs seen */
+	struct svec env;        /* build environment: config's, ARGs and ENVs by file order */
+	struct svec build_args; /* "NAME" or "NAME=value" of the ARGs seen */
 	const struct hist *hist;
 
 	size_t cmd_index, cmd_total; /* "[name 2/4]" */
 	bool cmd_is_onbuild;
 
-	struct svec used_global;  /* global ARGs that FROM used (outline) */
+	struct svec used_global; /* global ARGs that FROM used (outline) */
 	struct outline_arg *o_args;
 	size_t n_o_args, cap_o_args;
 	struct outline_mount *o_mounts;
@@ -158,23 +159,24 @@ struct plan {
 
 	/* for one target platform */
 	struct oci_platform target;
-	struct svec global;           /* global ARG scope */
+	struct svec global; /* global ARG scope */
 	struct outline_arg *global_args;
 	size_t n_global_args, cap_global_args;
 	struct stage **stages;
 	size_t n_stages, cap_stages, n_registered;
-	struct map by_name;           /* lower-case name -> the last stage of that name */
-	bool target_only;             /* check_only, but just what the target needs */
-	bool several_states;          /* more than one stage or source: unnamed stages get a name */
+	struct map by_name;  /* lower-case name -> the last stage of that name */
+	bool target_only;    /* check_only, but just what the target needs */
+	bool several_states; /* more than one stage or source: unnamed stages get a name */
 };
 
 /* build.c */
 int plan_init(struct plan *p, const struct df_file *f, const struct graph_options *o,
-	const struct graph_base *bases, size_t n_bases, struct df_warnings *w, struct error *err)
-	must_check;
-/* plan_platform - everything for one target platform; stops before the nodes if images are needed. */
+        const struct graph_base *bases, size_t n_bases, struct df_warnings *w,
+        struct error *err) must_check;
+/* plan_platform - everything for one target platform; stops before the nodes if images are needed.
+ */
 int plan_platform(struct plan *p, const struct oci_platform *pl, struct stage **ret_target,
-	struct error *err) must_check;
+        struct error *err) must_check;
 void plan_release(struct plan *p);
 
 /* stage.c */
@@ -199,35 +201,39 @@ int plan_resolve(struct plan *p, struct stage *target, struct error *err) must_c
 
 /* dispatch.c */
 int plan_dispatch(struct plan *p, struct error *err) must_check;
-int expand(struct plan *p, struct stage *s, const struct cmd *c, const char *word,
-	const char **ret, struct error *err) must_check;
+int expand(struct plan *p, struct stage *s, const struct cmd *c, const char *word, const char **ret,
+        struct error *err) must_check;
 int expand_list(struct plan *p, struct stage *s, const struct cmd *c, const char *word,
-	struct svec *out, struct error *err) must_check;
+        struct svec *out, struct error *err) must_check;
 void report_unset(struct plan *p, struct stage *s, const struct cmd *c, const struct strv *unset);
 /* stage_rootfs - the node of a dispatched stage's root file system (made on first use). */
 int stage_rootfs(struct plan *p, struct stage *s, uint32_t *ret, struct error *err) must_check;
 /* stage_source - the same for COPY --from and mounts: a named local context is the LOCAL node
  * itself. *ret_keep_owner: entries keep their owners. */
 int stage_source(struct plan *p, struct stage *s, uint32_t *ret, bool *ret_keep_owner,
-	struct error *err) must_check;
+        struct error *err) must_check;
 uint32_t main_context(struct plan *p);
 int instr_fail(struct plan *p, const struct cmd *c, struct error *err, const char *fmt, ...)
-	printf_like(4, 5);
+        printf_like(4, 5);
 int cmd_place(struct plan *p, const struct cmd *c, struct error *err);
 
 /* instr_*.c */
 int do_env(struct plan *p, struct stage *s, const struct cmd *c, struct error *err) must_check;
 int do_arg(struct plan *p, struct stage *s, const struct cmd *c, struct error *err) must_check;
 int do_label(struct plan *p, struct stage *s, const struct cmd *c, struct error *err) must_check;
-int do_maintainer(struct plan *p, struct stage *s, const struct cmd *c, struct error *err) must_check;
+int do_maintainer(
+        struct plan *p, struct stage *s, const struct cmd *c, struct error *err) must_check;
 int do_cmd(struct plan *p, struct stage *s, const struct cmd *c, struct error *err) must_check;
-int do_entrypoint(struct plan *p, struct stage *s, const struct cmd *c, struct error *err) must_check;
+int do_entrypoint(
+        struct plan *p, struct stage *s, const struct cmd *c, struct error *err) must_check;
 int do_shell(struct plan *p, struct stage *s, const struct cmd *c, struct error *err) must_check;
 int do_expose(struct plan *p, struct stage *s, const struct cmd *c, struct error *err) must_check;
 int do_volume(struct plan *p, struct stage *s, const struct cmd *c, struct error *err) must_check;
 int do_user(struct plan *p, struct stage *s, const struct cmd *c, struct error *err) must_check;
-int do_stopsignal(struct plan *p, struct stage *s, const struct cmd *c, struct error *err) must_check;
-int do_healthcheck(struct plan *p, struct stage *s, const struct cmd *c, struct error *err) must_check;
+int do_stopsignal(
+        struct plan *p, struct stage *s, const struct cmd *c, struct error *err) must_check;
+int do_healthcheck(
+        struct plan *p, struct stage *s, const struct cmd *c, struct error *err) must_check;
 int do_onbuild(struct plan *p, struct stage *s, const struct cmd *c, struct error *err) must_check;
 int do_workdir(struct plan *p, struct stage *s, const struct cmd *c, struct error *err) must_check;
 int do_run(struct plan *p, struct stage *s, const struct cmd *c, struct error *err) must_check;
@@ -238,7 +244,7 @@ const char *onbuild_expression(struct arena *a, const struct df_instr *in);
 int check_instr(struct plan *p, const struct df_instr *in, struct error *err) must_check;
 bool stop_signal_valid(const char *s);
 int parse_healthcheck(struct arena *a, const struct df_instr *in, struct oci_healthcheck *ret,
-	struct error *err) must_check;
+        struct error *err) must_check;
 
 /* flags.c */
 int flags_check(const struct df_instr *in, struct error *err) must_check;
@@ -257,9 +263,9 @@ struct mount_spec { /* one --mount flag, before paths and sources are resolved *
 /* mount_from - value of from= ("" none), refusing variables; what can be known at parse time. */
 int mount_from(struct arena *a, const char *text, const char **ret, struct error *err) must_check;
 int mount_parse(struct plan *p, struct stage *s, const struct cmd *c, const char *text,
-	struct mount_spec *ret, struct error *err) must_check;
+        struct mount_spec *ret, struct error *err) must_check;
 int run_mounts(struct plan *p, struct stage *s, const struct cmd *c, struct graph_run *run,
-	struct svec *secret_envs, struct error *err) must_check;
+        struct svec *secret_envs, struct error *err) must_check;
 int device_parse(const char *text, char **ret, struct error *err) must_check;
 
 /* source_url.c: remote sources of ADD and of named contexts */
@@ -276,10 +282,10 @@ char *url_filename(const char *url) must_check;
 
 /* names.c: "[builder 2/4] RUN ..." */
 const char *shown_name(struct plan *p, struct stage *s, const struct oci_platform *pl,
-	const struct svec *env, const char *text);
+        const struct svec *env, const char *text);
 /* shown_text - the instruction as BuildKit shows it: variables replaced, word in upper case. */
 const char *shown_text(struct plan *p, struct stage *s, const struct df_instr *in,
-	const char *suffix, bool is_run, const struct svec *masked);
+        const char *suffix, bool is_run, const struct svec *masked);
 
 /* node.c */
 struct graph_node *node_new(struct plan *p, enum graph_op op);
@@ -298,8 +304,9 @@ void img_empty(struct plan *p, struct img *im, const struct oci_platform *pl);
 void img_from_image(struct plan *p, struct img *im, const struct oci_image *base);
 struct img img_fork(const struct img *im);
 void img_add_label(struct plan *p, struct img *im, const char *key, const char *value);
-void img_add_history(struct plan *p, struct stage *s, const char *created_by, bool empty_layer,
-	uint32_t node);
-int img_finish(struct plan *p, struct stage *s, struct graph_target *t, struct error *err) must_check;
+void img_add_history(
+        struct plan *p, struct stage *s, const char *created_by, bool empty_layer, uint32_t node);
+int img_finish(
+        struct plan *p, struct stage *s, struct graph_target *t, struct error *err) must_check;
 
 #endif

@@ -20,7 +20,7 @@ static void add_dep(struct plan *p, struct stage *s, struct stage *on, const str
 		s->deps = v;
 		s->cap_deps = cap;
 	}
-	s->deps[s->n_deps++] = (struct dep){ .stage = on, .cmd = c };
+	s->deps[s->n_deps++] = (struct dep){.stage = on, .cmd = c};
 }
 
 /* image_source - an image (or named context) that --from names and no stage has. */
@@ -35,10 +35,10 @@ static struct stage *image_source(struct plan *p, const char *name, const struct
 }
 
 /* reject_variables - SEMANTICS 21: --from is fixed before any ARG has a value. */
-static int reject_variables(struct plan *p, const struct cmd *c, const char *from,
-	struct error *err)
+static int reject_variables(
+        struct plan *p, const struct cmd *c, const char *from, struct error *err)
 {
-	struct svec none = { 0 };
+	struct svec none = {0};
 	struct df_vars vars = svec_vars(&none);
 	_cleanup_free_ char *out = NULL;
 	if (df_expand_word(from, p->f->escape, &vars, &out, NULL, NULL, err) < 0)
@@ -46,10 +46,11 @@ static int reject_variables(struct plan *p, const struct cmd *c, const char *fro
 	if (str_eq(out, from))
 		return 0;
 	err_set(err, ERR_SYNTAX,
-		"variable expansion is not supported for --from, define a new stage with FROM using "
-		"ARG from global scope as a workaround");
+	        "variable expansion is not supported for --from, define a new stage with FROM "
+	        "using "
+	        "ARG from global scope as a workaround");
 	err_hint(err, "for example: FROM %s AS source, then %s --from=source", from,
-		df_kind_name(c->in->kind));
+	        df_kind_name(c->in->kind));
 	return cmd_place(p, c, err);
 }
 
@@ -98,7 +99,8 @@ static int mount_sources(struct plan *p, struct cmd *c, struct error *err)
 		n += str_eq(c->in->flags[i].name, "mount");
 	if (c->in->kind != DF_RUN || !n)
 		return 0;
-	/* BuildKit counts a source for every mount, named or not; unnamed stages then have names. */
+	/* BuildKit counts a source for every mount, named or not; unnamed stages then have names.
+	 */
 	p->several_states = true;
 	c->src = arena_new(p->a, struct stage *, n);
 	for (size_t i = 0; i < c->in->n_flags; i++) {
@@ -139,7 +141,7 @@ static int circular(struct plan *p, const struct stage *s, const struct dep *d, 
 		err_hint(err, "the stage copies from itself");
 	else
 		err_hint(err, "it is needed by stage %s, which needs %s", s->shown_name,
-			d->stage->shown_name);
+		        d->stage->shown_name);
 	return cmd_place(p, d->cmd, err);
 }
 
@@ -152,7 +154,7 @@ static int check_cycles(struct plan *p, struct error *err)
 		if (state[i] != NEW)
 			continue;
 		size_t depth = 0;
-		stack[depth++] = (struct frame){ .s = p->stages[i] };
+		stack[depth++] = (struct frame){.s = p->stages[i]};
 		state[i] = OPEN;
 		while (depth) {
 			struct frame *fr = &stack[depth - 1];
@@ -166,7 +168,7 @@ static int check_cycles(struct plan *p, struct error *err)
 				return circular(p, fr->s, d, err);
 			if (state[d->stage->index] == NEW) {
 				state[d->stage->index] = OPEN;
-				stack[depth++] = (struct frame){ .s = d->stage };
+				stack[depth++] = (struct frame){.s = d->stage};
 			}
 		}
 	}
@@ -220,8 +222,8 @@ static void mark_reachable(struct plan *p, struct stage *target)
 static char *image_key(const char *ref, const struct oci_platform *pl)
 {
 	char buf[160];
-	return xasprintf("%s|%s|%s", ref, oci_platform_string(pl, buf, sizeof(buf)),
-		pl->os_version);
+	return xasprintf(
+	        "%s|%s|%s", ref, oci_platform_string(pl, buf, sizeof(buf)), pl->os_version);
 }
 
 void plan_index_bases(struct plan *p)
@@ -232,20 +234,20 @@ void plan_index_bases(struct plan *p)
 	}
 }
 
-static void need_image(struct plan *p, const char *key, const char *ref,
-	const struct oci_platform *pl, int line)
+static void need_image(
+        struct plan *p, const char *key, const char *ref, const struct oci_platform *pl, int line)
 {
 	if (!map_put(&p->needed_index, key, p))
 		return;
 	vec_grow(&p->needed, &p->cap_needed, p->n_needed + 1);
 	p->needed[p->n_needed++] =
-		(struct graph_needed){ .ref = xstrdup(ref), .platform = *pl, .line = line };
+	        (struct graph_needed){.ref = xstrdup(ref), .platform = *pl, .line = line};
 }
 
 /* canonical - "debian" -> "docker.io/library/debian:latest". */
 static int canonical(struct plan *p, const char *name, const char **ret, struct error *err)
 {
-	struct oci_ref ref = { 0 };
+	struct oci_ref ref = {0};
 	int r = oci_ref_parse(name, &ref, err);
 	if (r >= 0)
 		*ret = arena_take(p->a, oci_ref_string(&ref));
@@ -269,8 +271,8 @@ static int bad_base_name(struct plan *p, struct stage *s, struct error *err)
 }
 
 /* context_ref - the image reference that a docker-image:// or oci-layout:// context stands for. */
-static int context_ref(struct plan *p, const struct graph_context *c, const char **ret,
-	struct error *err)
+static int context_ref(
+        struct plan *p, const struct graph_context *c, const char **ret, struct error *err)
 {
 	if (str_starts(c->value, "oci-layout://")) {
 		*ret = c->value;
@@ -329,35 +331,35 @@ static int resolve_base(struct plan *p, struct stage *s, struct error *err)
 static int trigger_error(struct plan *p, struct stage *s, const char *text, struct error *err)
 {
 	err_wrap(err, "ONBUILD trigger \"%s\" of %s", text,
-		s->base ? s->base->shown_name : str_or_empty(s->base_name));
+	        s->base ? s->base->shown_name : str_or_empty(s->base_name));
 	free(err->file);
 	err->file = NULL;
 	return at_line(p, s->line, err);
 }
 
-static int add_trigger(struct plan *p, struct stage *s, const char *text, struct cmd *ret,
-	struct error *err)
+static int add_trigger(
+        struct plan *p, struct stage *s, const char *text, struct cmd *ret, struct error *err)
 {
 	struct df_instr *in = NULL;
 	if (df_parse_instr(p->a, text, '\\', p->f->name, &in, err) < 0 ||
-		check_instr(p, in, err) < 0)
+	        check_instr(p, in, err) < 0)
 		return trigger_error(p, s, text, err);
 	if (in->kind == DF_FROM || in->kind == DF_MAINTAINER || in->kind == DF_ONBUILD) {
 		err_set(err, ERR_SYNTAX, "%s isn't allowed as an ONBUILD trigger",
-			df_kind_name(in->kind));
+		        df_kind_name(in->kind));
 		return trigger_error(p, s, text, err);
 	}
 	/* Errors and progress point at the FROM that brought the trigger. */
 	in->line = s->line;
 	in->end_line = s->end_line;
-	*ret = (struct cmd){ .in = in, .onbuild = true, .line = s->line, .end_line = s->end_line };
+	*ret = (struct cmd){.in = in, .onbuild = true, .line = s->line, .end_line = s->end_line};
 	return 0;
 }
 
 /* init_triggers - put the base's triggers before the stage's own instructions. */
 static int init_triggers(struct plan *p, struct stage *s, bool *new_deps, struct error *err)
 {
-	struct svec texts = { 0 };
+	struct svec texts = {0};
 	if (s->found && !s->base && !s->ctx)
 		for (size_t i = 0; i < s->found->config->onbuild.n; i++)
 			svec_push(p->a, &texts, s->found->config->onbuild.v[i]);
@@ -403,7 +405,7 @@ int plan_resolve(struct plan *p, struct stage *target, struct error *err)
 		for (size_t i = 0; i < n; i++) {
 			struct stage *s = p->stages[i];
 			if (s->reachable && !s->onbuild_done && !s->missing &&
-				init_triggers(p, s, &again, err) < 0)
+			        init_triggers(p, s, &again, err) < 0)
 				return -1;
 		}
 	}

@@ -12,7 +12,7 @@ void git_ref_release(struct git_ref *r)
 	free(r->ref);
 	free(r->subdir);
 	free(r->checksum);
-	*r = (struct git_ref){ 0 };
+	*r = (struct git_ref){0};
 }
 
 /* scp_form - user@host:path; returns the length up to and including ':', or 0. */
@@ -40,8 +40,8 @@ static bool is_git(const char *s, size_t path_len)
 static int set_once(char **dst, const char *value, const char *what, struct error *err)
 {
 	if (*dst && !str_eq(*dst, value))
-		return err_set(err, ERR_SYNTAX, "git source: %s is given twice (%s and %s)", what, *dst,
-			value);
+		return err_set(err, ERR_SYNTAX, "git source: %s is given twice (%s and %s)", what,
+		        *dst, value);
 	free(*dst);
 	*dst = xstrdup(value);
 	return 0;
@@ -55,9 +55,9 @@ static int percent_decode(const char *s, size_t n, char **ret, struct error *err
 			strbuf_addch(&sb, ' ');
 		} else if (s[i] == '%') {
 			if (i + 2 >= n || !isxdigit((unsigned char)s[i + 1]) ||
-				!isxdigit((unsigned char)s[i + 2]))
+			        !isxdigit((unsigned char)s[i + 2]))
 				return err_set(err, ERR_SYNTAX, "bad %%-escape in the URL's query");
-			char hex[3] = { s[i + 1], s[i + 2], 0 };
+			char hex[3] = {s[i + 1], s[i + 2], 0};
 			char c = (char)strtol(hex, NULL, 16);
 			if (!c)
 				return err_set(err, ERR_SYNTAX, "a zero byte in the URL's query");
@@ -75,16 +75,16 @@ static int query_bool(const char *key, const char *value, int *ret, struct error
 {
 	bool b = true;
 	if (*value && !go_parse_bool(value, &b))
-		return err_set(err, ERR_SYNTAX, "invalid value for %s in the git source: %s", key,
-			value);
+		return err_set(
+		        err, ERR_SYNTAX, "invalid value for %s in the git source: %s", key, value);
 	*ret = b;
 	return 0;
 }
 
 static int query_pair(struct git_ref *r, const char *key, const char *value, struct error *err)
 {
-	static const char *const keys[] = { "ref", "tag", "branch", "subdir", "checksum", "commit",
-		"submodules", "keep-git-dir" };
+	static const char *const keys[] = {"ref", "tag", "branch", "subdir", "checksum", "commit",
+	        "submodules", "keep-git-dir"};
 	_cleanup_free_ char *full = NULL;
 	if (str_eq(key, "ref"))
 		return set_once(&r->ref, value, "the ref", err);
@@ -104,8 +104,8 @@ static int query_pair(struct git_ref *r, const char *key, const char *value, str
 	err_set(err, ERR_SYNTAX, "unexpected query \"%s\" in the git source", key);
 	const char *near = human_nearest(key, keys, ARRAY_SIZE(keys));
 	return near ? err_hint(err, "did you mean %s?", near)
-		    : err_hint(err, "known are ref, tag, branch, subdir, checksum, submodules, "
-				    "keep-git-dir");
+	            : err_hint(err, "known are ref, tag, branch, subdir, checksum, submodules, "
+	                            "keep-git-dir");
 }
 
 static int parse_query(struct git_ref *r, const char *q, size_t n, struct error *err)
@@ -117,7 +117,8 @@ static int parse_query(struct git_ref *r, const char *q, size_t n, struct error 
 		size_t klen = eq ? (size_t)(eq - q) : len;
 		_cleanup_free_ char *key = NULL, *value = NULL;
 		if (percent_decode(q, klen, &key, err) < 0 ||
-			percent_decode(eq ? eq + 1 : q + len, eq ? len - klen - 1 : 0, &value, err) < 0)
+		        percent_decode(
+		                eq ? eq + 1 : q + len, eq ? len - klen - 1 : 0, &value, err) < 0)
 			return -1;
 		if (len && query_pair(r, key, value, err) < 0)
 			return -1;
@@ -137,8 +138,8 @@ static int check_parts(struct git_ref *r, struct error *err)
 		const char *c = clean + strspn(clean, "/");
 		if (str_eq(c, "..") || str_starts(c, "../"))
 			return err_set(err, ERR_SYNTAX,
-				"the subdirectory \"%s\" of the git source lies outside of it",
-				r->subdir);
+			        "the subdirectory \"%s\" of the git source lies outside of it",
+			        r->subdir);
 		char *rel = xstrdup(str_eq(c, ".") ? "" : c);
 		free(r->subdir);
 		r->subdir = rel;
@@ -151,15 +152,15 @@ static int check_parts(struct git_ref *r, struct error *err)
 		size_t n = strlen(r->checksum);
 		if (n < 7 || n > 64 || r->checksum[strspn(r->checksum, "0123456789abcdefABCDEF")])
 			return err_set(err, ERR_SYNTAX,
-				"invalid checksum \"%s\" of a git source: expected a commit hash",
-				r->checksum);
+			        "invalid checksum \"%s\" of a git source: expected a commit hash",
+			        r->checksum);
 	}
 	return 0;
 }
 
 int git_ref_parse(const char *s, struct git_ref *ret, struct error *err)
 {
-	*ret = (struct git_ref){ .keep_git_dir = -1, .submodules = -1 };
+	*ret = (struct git_ref){.keep_git_dir = -1, .submodules = -1};
 	size_t path_len = strcspn(s, "?#");
 	if (!is_git(s, path_len))
 		return 0;
@@ -196,8 +197,8 @@ char *url_filename(const char *url)
 	for (size_t i = 0; i < n; i++) {
 		int hi = -1;
 		if (path[i] == '%' && i + 2 < n && isxdigit((unsigned char)path[i + 1]) &&
-			isxdigit((unsigned char)path[i + 2])) {
-			char hex[3] = { path[i + 1], path[i + 2], 0 };
+		        isxdigit((unsigned char)path[i + 2])) {
+			char hex[3] = {path[i + 1], path[i + 2], 0};
 			hi = (int)strtol(hex, NULL, 16);
 			i += 2;
 		}
@@ -212,7 +213,7 @@ char *url_filename(const char *url)
 	_cleanup_free_ char *base = xstrndup(sb.buf + start, end - start);
 	/* A name must not lead anywhere else nor drive a terminal. */
 	bool safe = *base && !str_eq(base, ".") && !str_eq(base, "..") &&
-		    strlen(base) == end - start && end - start <= 255;
+	            strlen(base) == end - start && end - start <= 255;
 	for (const char *c = base; *c; c++)
 		safe = safe && (unsigned char)*c >= 0x20 && *c != 0x7f;
 	return safe ? take_ptr(base) : xstrdup("__unnamed__");

@@ -63,7 +63,7 @@ struct stage *stage_new(struct plan *p)
 static char *context_key(const char *name)
 {
 	_cleanup_error_ struct error ignored = ERROR_INIT;
-	struct oci_ref ref = { 0 };
+	struct oci_ref ref = {0};
 	char *key;
 	if (oci_ref_parse(name, &ref, &ignored) < 0) {
 		key = lower(name);
@@ -79,7 +79,8 @@ static char *context_key(const char *name)
 
 const struct graph_context *context_find(struct plan *p, const char *name)
 {
-	if (p->contexts.n == 0 || strcasecmp(name, "context") == 0 || strcasecmp(name, "scratch") == 0)
+	if (p->contexts.n == 0 || strcasecmp(name, "context") == 0 ||
+	        strcasecmp(name, "scratch") == 0)
 		return NULL;
 	_cleanup_free_ char *key = context_key(name);
 	return map_get(&p->contexts, key);
@@ -90,7 +91,7 @@ enum ctx_kind context_kind(const char *value)
 	if (str_starts(value, "docker-image://") || str_starts(value, "oci-layout://"))
 		return CTX_IMAGE;
 	_cleanup_error_ struct error ignored = ERROR_INIT;
-	struct git_ref git = { 0 };
+	struct git_ref git = {0};
 	int is_git = git_ref_parse(value, &git, &ignored);
 	git_ref_release(&git);
 	if (is_git)
@@ -103,10 +104,11 @@ int plan_contexts(struct plan *p, struct error *err)
 	for (size_t i = 0; i < p->o->n_contexts; i++) {
 		const struct graph_context *c = &p->o->contexts[i];
 		if (strcasecmp(c->name, "context") == 0 || strcasecmp(c->name, "scratch") == 0) {
-			err_set(err, ERR_USAGE, "the name of a build context cannot be \"%s\": it is reserved",
-				c->name);
-			return err_hint(err, "choose another name in --build-context %s=%s", c->name,
-				c->value);
+			err_set(err, ERR_USAGE,
+			        "the name of a build context cannot be \"%s\": it is reserved",
+			        c->name);
+			return err_hint(err, "choose another name in --build-context %s=%s",
+			        c->name, c->value);
 		}
 		_cleanup_free_ char *key = context_key(c->name);
 		map_put(&p->contexts, key, (void *)c);
@@ -126,7 +128,7 @@ static void global_defaults(struct plan *p, const char *target)
 {
 	char buf[160];
 	const struct oci_platform *b = &p->o->build_platform, *t = &p->target;
-	p->global = (struct svec){ 0 };
+	p->global = (struct svec){0};
 	global_default(p, "BUILDPLATFORM", oci_platform_string(b, buf, sizeof(buf)));
 	global_default(p, "BUILDOS", b->os);
 	global_default(p, "BUILDOSVERSION", b->os_version);
@@ -150,7 +152,7 @@ static const char *split_arg(struct plan *p, const char *word, const char **valu
 
 /* global_arg - one pair of an ARG before the first FROM. */
 static int global_arg(struct plan *p, struct svec *scope, const struct df_instr *in,
-	const char *word, bool use_build_args, struct error *err)
+        const char *word, bool use_build_args, struct error *err)
 {
 	const char *value, *name = split_arg(p, word, &value);
 	const char *given = use_build_args ? map_get(&p->build_args, name) : NULL;
@@ -174,12 +176,12 @@ static int global_arg(struct plan *p, struct svec *scope, const struct df_instr 
 		return 0;
 	vec_grow(&p->global_args, &p->cap_global_args, p->n_global_args + 1);
 	p->global_args[p->n_global_args++] = (struct outline_arg){
-		.name = name,
-		.value = value,
-		.description = in->comment,
-		.line = in->line,
-		.end_line = in->end_line,
-		.deps = deps,
+	        .name = name,
+	        .value = value,
+	        .description = in->comment,
+	        .line = in->line,
+	        .end_line = in->end_line,
+	        .deps = deps,
 	};
 	return 0;
 }
@@ -198,7 +200,7 @@ static int global_scope(struct plan *p, struct svec *scope, bool use_build_args,
 	for (size_t i = 0; i < end; i++)
 		for (size_t j = 0; j < p->f->instrs[i]->n_args; j++)
 			if (global_arg(p, scope, p->f->instrs[i], p->f->instrs[i]->args[j],
-				    use_build_args, err) < 0)
+			            use_build_args, err) < 0)
 				return -1;
 	return 0;
 }
@@ -217,13 +219,14 @@ static void lint_default_args(struct plan *p)
 			continue;
 		_cleanup_error_ struct error e = ERROR_INIT;
 		_cleanup_free_ char *out = NULL;
-		struct oci_ref ref = { 0 };
+		struct oci_ref ref = {0};
 		if (df_expand_word(in->args[0], p->f->escape, &vars, &out, NULL, NULL, &e) < 0)
 			return;
 		if (oci_ref_parse(out, &ref, &e) < 0)
 			df_warn(p->w, "InvalidDefaultArgInFrom", in->line, in->end_line,
-				"Default value for ARG %s results in empty or invalid base image name",
-				in->args[0]);
+			        "Default value for ARG %s results in empty or invalid base image "
+			        "name",
+			        in->args[0]);
 		oci_ref_release(&ref);
 	}
 }
@@ -254,7 +257,7 @@ static const char *nearest_global(const struct plan *p, const char *name)
 }
 
 static int expand_global(struct plan *p, struct stage *s, const char *word, const char **ret,
-	struct strv *unset, struct strv *used, struct error *err)
+        struct strv *unset, struct strv *used, struct error *err)
 {
 	char *out = NULL;
 	struct df_vars vars = svec_vars(&p->global);
@@ -264,9 +267,9 @@ static int expand_global(struct plan *p, struct stage *s, const char *word, cons
 			continue;
 		const char *near = nearest_global(p, unset->v[i]);
 		df_warn(p->w, "UndefinedArgInFrom", s->line, s->end_line,
-			near ? "FROM argument '%s' is not declared (did you mean %s?)"
-			     : "FROM argument '%s' is not declared",
-			unset->v[i], near);
+		        near ? "FROM argument '%s' is not declared (did you mean %s?)"
+		             : "FROM argument '%s' is not declared",
+		        unset->v[i], near);
 	}
 	for (size_t i = 0; i < used->n; i++)
 		svec_push(p->a, &s->used_global, arena_strdup(p->a, used->v[i]));
@@ -304,11 +307,11 @@ static int from_platform(struct plan *p, struct stage *s, struct error *err)
 		return -1;
 	const char *tp = svec_env_get(&p->global, "TARGETPLATFORM");
 	if (p->w && unset.n == 0 && used.n == 1 && str_eq(used.v[0], "TARGETPLATFORM") &&
-		str_eq(text, tp))
+	        str_eq(text, tp))
 		df_warn(p->w, "RedundantTargetPlatform", s->line, s->end_line,
-			"Setting platform to predefined %s in FROM is redundant as this is the "
-			"default behavior",
-			word);
+		        "Setting platform to predefined %s in FROM is redundant as this is the "
+		        "default behavior",
+		        word);
 	int r = 0;
 	if (!*text)
 		r = err_set(err, ERR_SYNTAX, "empty platform value from expression %s", word);
@@ -356,7 +359,7 @@ static void stage_add_cmd(struct plan *p, struct stage *s, const struct df_instr
 		s->cmds = v;
 		s->cap_cmds = cap;
 	}
-	s->cmds[s->n_cmds++] = (struct cmd){ .in = in, .line = in->line, .end_line = in->end_line };
+	s->cmds[s->n_cmds++] = (struct cmd){.in = in, .line = in->line, .end_line = in->end_line};
 }
 
 static int add_stage(struct plan *p, size_t i, size_t *ret_next, struct error *err)

@@ -83,7 +83,7 @@ static const char *vars_lookup(void *ctx, const char *name)
 
 struct df_vars svec_vars(const struct svec *sv)
 {
-	return (struct df_vars){ .lookup = vars_lookup, .ctx = (void *)sv };
+	return (struct df_vars){.lookup = vars_lookup, .ctx = (void *)sv};
 }
 
 const char *arena_take(struct arena *a, char *s)
@@ -103,14 +103,14 @@ static size_t rune_len(const unsigned char *s, uint32_t *cp)
 		need = 4;
 	if (!need)
 		return 0;
-	static const unsigned char mask[] = { 0, 0x7f, 0x1f, 0x0f, 0x07 };
+	static const unsigned char mask[] = {0, 0x7f, 0x1f, 0x0f, 0x07};
 	uint32_t v = s[0] & mask[need];
 	for (size_t i = 1; i < need; i++) {
 		if ((s[i] & 0xc0) != 0x80)
 			return 0;
 		v = v << 6 | (s[i] & 0x3f);
 	}
-	static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
+	static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
 	if (v < least[need] || v > 0x10ffff || (v >= 0xd800 && v < 0xe000))
 		return 0;
 	*cp = v;
@@ -124,9 +124,9 @@ static bool rune_printable(uint32_t c)
 	if (c < 0xa1)
 		return c >= 0x20 && c < 0x7f;
 	return !(c == 0xad || (c >= 0x2000 && c <= 0x200f) || (c >= 0x2028 && c <= 0x202f) ||
-		 (c >= 0x205f && c <= 0x206f) || c == 0x3000 || c == 0xfeff ||
-		 (c >= 0xe000 && c <= 0xf8ff) || (c >= 0xfff0 && c <= 0xfffb) || (c & 0xfffe) == 0xfffe ||
-		 c >= 0xe0000);
+	         (c >= 0x205f && c <= 0x206f) || c == 0x3000 || c == 0xfeff ||
+	         (c >= 0xe000 && c <= 0xf8ff) || (c >= 0xfff0 && c <= 0xfffb) ||
+	         (c & 0xfffe) == 0xfffe || c >= 0xe0000);
 }
 
 void go_quote(struct strbuf *sb, const char *str)
@@ -228,8 +228,8 @@ static int64_t duration_unit(const char **s)
 	static const struct {
 		const char *name;
 		int64_t ns;
-	} units[] = { { "ns", 1 }, { "us", NS_US }, { "µs", NS_US }, { "μs", NS_US }, { "ms", NS_MS },
-		{ "s", NS_S }, { "m", 60 * NS_S }, { "h", 3600 * NS_S } };
+	} units[] = {{"ns", 1}, {"us", NS_US}, {"µs", NS_US}, {"μs", NS_US}, {"ms", NS_MS},
+	        {"s", NS_S}, {"m", 60 * NS_S}, {"h", 3600 * NS_S}};
 	for (size_t i = 0; i < ARRAY_SIZE(units); i++) {
 		size_t n = strlen(units[i].name);
 		/* "m" must not eat the start of "ms": the table has "ms" first. */
@@ -280,8 +280,8 @@ bool go_parse_duration(const char *s, int64_t *ret)
 
 bool go_parse_bool(const char *s, bool *ret)
 {
-	static const char *const yes[] = { "1", "t", "T", "true", "TRUE", "True" };
-	static const char *const no[] = { "0", "f", "F", "false", "FALSE", "False" };
+	static const char *const yes[] = {"1", "t", "T", "true", "TRUE", "True"};
+	static const char *const no[] = {"0", "f", "F", "false", "FALSE", "False"};
 	for (size_t i = 0; i < ARRAY_SIZE(yes); i++)
 		if (str_eq(s, yes[i]) || str_eq(s, no[i])) {
 			*ret = str_eq(s, yes[i]);
@@ -344,7 +344,8 @@ int csv_fields(const char *s, struct strv *ret, struct error *err)
 		if (*s == '"') {
 			for (s++;; s++) {
 				if (!*s)
-					return err_set(err, ERR_SYNTAX, "a quote (\") is not closed");
+					return err_set(
+					        err, ERR_SYNTAX, "a quote (\") is not closed");
 				if (*s == '"' && s[1] != '"')
 					break;
 				if (*s == '"')
@@ -354,12 +355,13 @@ int csv_fields(const char *s, struct strv *ret, struct error *err)
 			s++;
 			if (*s && *s != ',')
 				return err_set(err, ERR_SYNTAX,
-					"text after a closing quote (\"): expected a comma");
+				        "text after a closing quote (\"): expected a comma");
 		} else {
 			for (; *s && *s != ','; s++) {
 				if (*s == '"')
 					return err_set(err, ERR_SYNTAX,
-						"a quote (\") inside a field: quote the whole field");
+					        "a quote (\") inside a field: quote the whole "
+					        "field");
 				strbuf_addch(&sb, *s);
 			}
 		}
