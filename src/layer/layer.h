@@ -17,14 +17,20 @@
 /* --- apply: tar -> directory ----------------------------------------------------------------- */
 
 struct layer_apply_options {
-	bool single_id;   /* cannot chown: record only */
+	bool single_id;     /* cannot chown: record only */
 	uint64_t max_bytes; /* 0: 64 GiB */
 };
 /* layer_apply - unpack an (uncompressed) layer tar into the empty directory destfd and fill ret
  * (sorted, digests computed while writing). Whiteouts become overlay whiteouts. Everything of
  * RELIABILITY T1-T10 holds. */
 int layer_apply(struct reader *tar, const char *what, int destfd,
-	const struct layer_apply_options *opt, struct tree *ret, struct error *err) must_check;
+        const struct layer_apply_options *opt, struct tree *ret, struct error *err) must_check;
+
+/* layer_prepare_upper - a new, empty upper directory gets the owner and mode of the root that lower
+ * shows: overlayfs takes the root's own attributes from the upper directory. Call it before the
+ * mount; layer_scan_upper tells a chmod of "/" by comparing with lower's root. */
+int layer_prepare_upper(
+        int upperfd, const struct treeview *lower, bool single_id, struct error *err) must_check;
 
 /* --- scan: what a RUN changed ---------------------------------------------------------------- */
 
@@ -35,50 +41,47 @@ int layer_apply(struct reader *tar, const char *what, int destfd,
  * capability xattrs brought to v2. Contents are hashed on the pool. Directories that overlayfs
  * only copied up (same type, mode, owner, xattrs and mtime as in lower, nothing below) are kept
  * as they are where they have changed children (parents of changes are part of a layer). */
-int layer_scan_upper(int upperfd, const struct treeview *lower, struct pool *pool,
-	struct tree *ret, struct error *err) must_check;
+int layer_scan_upper(int upperfd, const struct treeview *lower, struct pool *pool, struct tree *ret,
+        struct error *err) must_check;
 
 /* layer_diff_id - sha256 of the canonical tar of (tree, dir). */
 int layer_diff_id(const struct tree *t, int treefd, struct digest *ret, uint64_t *ret_tar_size,
-	struct error *err) must_check;
+        struct error *err) must_check;
 
 /* --- copy: COPY and ADD ---------------------------------------------------------------------- */
 
 /* One file, directory, link... to copy. `rel` is where it goes relative to the item's own
  * destination: "" for the item itself. */
 struct copy_entry {
-	const struct tree_entry *e; /* metadata; hard links within one item are kept */
+	const struct tree_entry *e; /* metadata; TREE_HARDLINK: link is the e->path of an entry
+	                             * of the same item */
 	const char *rel;
-	int dirfd;         /* layer or context directory that holds the bytes; -1: data */
-	const char *src;   /* path beneath dirfd */
-	const void *data;  /* heredoc bytes when dirfd < 0; e->size of them */
+	int dirfd;        /* layer or context directory that holds the bytes; -1: data */
+	const char *src;  /* path beneath dirfd */
+	const void *data; /* heredoc bytes when dirfd < 0; e->size of them */
 };
 /* One source argument after wildcard expansion. */
 struct copy_item {
 	const char *name;  /* base name, used when the destination is a directory */
 	const char *shown; /* as the user wrote it, for errors */
 	bool is_dir;       /* contents go into the destination (entries' rel are below it) */
-	const char *parents_path; /* --parents: the path to recreate below dest, or NULL */
 	struct copy_entry *entries;
 	size_t n;
-	bool archive;      /* ADD: unpack (entries[0] is the archive file) */
-};
-struct copy_owner {
-	bool set;
-	const char *spec; /* "user[:group]" as written (--chown); looked up in `lower` */
+	bool archive;   /* ADD: unpack (entries[0] is the archive file) */
+	bool immutable; /* the bytes are a store layer's: files may be hard-linked */
 };
 struct copy_request {
 	const struct copy_item *items;
 	size_t n_items;
-	const char *dest;      /* absolute, expanded; a trailing '/' means directory */
-	bool dest_is_dir;      /* several sources, or wildcard matched several: force directory */
-	const char *chown;     /* or NULL */
-	const char *chmod;     /* "0755", "u=rwX,go=rX" or NULL */
-	bool keep_owner;       /* COPY --from: source ids; else 0:0 */
-	bool link;             /* --link: `lower` is ignored */
+	const char *dest;  /* absolute, expanded; a trailing '/' means directory */
+	bool dest_is_dir;  /* several sources, or wildcard matched several: force directory */
+	const char *chown; /* or NULL */
+	const char *chmod; /* "0755", "u=rwX,go=rX" or NULL */
+	bool keep_owner;   /* COPY --from: source ids; else 0:0 (not archives: theirs) */
+	bool link;         /* --link: `lower` serves to look up --chown names, else ignored */
 	bool single_id;
-	const struct treeview *lower;  /* the rootfs below */
-	const int *lower_fds;          /* the directories of lower's layers (passwd look-up) */
+	const struct treeview *lower; /* the rootfs below */
+	const int *lower_fds;         /* the directories of lower's layers (passwd look-up) */
 };
 /* layer_copy - fill the empty directory destfd with the layer that this COPY/ADD makes on top of
  * `lower`, and ret with its tree (parents that had to be created or that are touched included).
@@ -87,25 +90,36 @@ struct copy_request {
  * (or reflinked/hard-linked when the source is an immutable layer on the same file system) and
  * hashed in one pass, in parallel. */
 int layer_copy(const struct copy_request *rq, struct pool *pool, int destfd, struct tree *ret,
-	struct error *err) must_check;
+        struct error *err) must_check;
 
 /* layer_workdir - WORKDIR: missing directories 0755, owner `user` (looked up in lower; "" root).
  * Links in lower are followed as chroot would; ret may come out empty. */
 int layer_workdir(const char *path, const char *user, const struct treeview *lower,
-	const int *lower_fds, bool single_id, int destfd, struct tree *ret, struct error *err)
-	must_check;
+        const int *lower_fds, bool single_id, int destfd, struct tree *ret,
+        struct error *err) must_check;
 
-/* layer_lookup_user - "user[:group]" in the passwd/group files of a view; numeric ids need no
- * file. A group left out: `default_gid_primary` ? passwd's gid : same number as uid. Files are
- * capped at 10 MiB and must be regular. */
-int layer_lookup_user(const char *spec, const struct treeview *v, const int *fds,
-	uint32_t *ret_uid, uint32_t *ret_gid, struct error *err) must_check;
+/* layer_lookup_user - "user[:group]" in the passwd/group files of a view (NULL: no files); numeric
+ * ids need no file. A group left out: a name's is passwd's gid, a number's the same number. Files
+ * are capped at 10 MiB and must be regular. */
+int layer_lookup_user(const char *spec, const struct treeview *v, const int *fds, uint32_t *ret_uid,
+        uint32_t *ret_gid, struct error *err) must_check;
 /* layer_parse_chmod - octal or symbolic onto an existing mode. */
-int layer_parse_chmod(const char *spec, uint32_t mode, bool is_dir, uint32_t *ret,
-	struct error *err) must_check;
+int layer_parse_chmod(
+        const char *spec, uint32_t mode, bool is_dir, uint32_t *ret, struct error *err) must_check;
 
-/* layer_write_view - write a merged view into a directory (type=local, plain-copy rootfs). */
+/* layer_is_archive - does the file hold a tar, plain or compressed by gzip, bzip2, xz or zstd? By
+ * content alone, as ADD decides. The position of fd is lost. */
+int layer_is_archive(int fd, bool *ret, struct error *err) must_check;
+
+/* layer_unpack_archive - such a file into the directory destfd (a tar context: RELIABILITY B4):
+ * the same care as ADD; owners are not applied. max_bytes 0: 64 GiB. */
+int layer_unpack_archive(
+        int fd, const char *what, int destfd, uint64_t max_bytes, struct error *err) must_check;
+
+/* layer_write_view - write a merged view into a directory (type=local, plain-copy rootfs), over
+ * what is there: no link there is followed, a directory is never replaced by a file. Every file's
+ * bytes are checked against its digest. Devices that may not be made here are left out. */
 int layer_write_view(const struct treeview *v, const int *fds, int destfd, bool keep_owner,
-	struct error *err) must_check;
+        struct error *err) must_check;
 
 #endif

@@ -1,3 +1,3 @@
 /* placeholder until the folder has its first module */
-extern int layer_placeholder_;
-int layer_placeholder_;
+extern int graph_placeholder_;
+int graph_placeholder_;

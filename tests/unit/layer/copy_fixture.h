@@ -1,0 +1,105 @@
+/* tests/unit/layer/copy_fixture.h - sources and requests for the COPY tests. */
+#ifndef STRAKE_TESTS_LAYER_COPY_FIXTURE_H
+#define STRAKE_TESTS_LAYER_COPY_FIXTURE_H
+
+#include "fixture.h"
+
+/* A directory with its tree: a source, or a layer below. */
+struct fx_layer {
+	int fd;
+	struct tree t;
+};
+
+UNUSED static void fx_layer_scan(struct fx_layer *l)
+{
+	struct error err = ERROR_INIT;
+	tree_release(&l->t);
+	if (layer_scan_upper(l->fd, NULL, NULL, &l->t, &err) < 0) {
+		printf("Bail out! scan: %s\n", err.msg);
+		exit(95);
+	}
+}
+
+UNUSED static void fx_layer_release(struct fx_layer *l)
+{
+	close(l->fd);
+	tree_release(&l->t);
+}
+
+#define FX_ITEMS 4
+struct fx_copy {
+	struct copy_request rq;
+	struct copy_item items[FX_ITEMS];
+	struct copy_entry *entries[FX_ITEMS];
+	struct treeview view;
+	const struct tree *trees[1];
+	int fds[1];
+	/* results */
+	int fd, r;
+	struct tree t;
+	struct error err;
+};
+
+UNUSED static void fx_copy_begin(struct fx_copy *c, const struct fx_layer *lower, const char *dest)
+{
+	memset(c, 0, sizeof(*c));
+	c->rq.dest = dest;
+	c->rq.items = c->items;
+	if (lower) {
+		c->trees[0] = &lower->t;
+		c->fds[0] = lower->fd;
+		c->view = (struct treeview){c->trees, 1};
+		c->rq.lower = &c->view;
+		c->rq.lower_fds = c->fds;
+	}
+}
+
+/* One source: the contents of a directory, or a single other entry. */
+UNUSED static struct copy_item *fx_copy_add(
+        struct fx_copy *c, const struct fx_layer *src, const char *path)
+{
+	struct copy_item *it = &c->items[c->rq.n_items];
+	const struct tree_entry *e = *path ? tree_find(&src->t, path) : NULL;
+	const char *slash = strrchr(path, '/');
+	it->name = slash ? slash + 1 : path;
+	it->shown = path;
+	it->is_dir = !e || e->type == TREE_DIR;
+	size_t from = 0, to = 1;
+	if (it->is_dir)
+		tree_subtree(&src->t, path, &from, &to);
+	else
+		from = (size_t)(e - src->t.entries), to = from + 1;
+	it->n = to - from;
+	it->entries = c->entries[c->rq.n_items] = calloc(it->n + 1, sizeof(*it->entries));
+	for (size_t i = 0; i < it->n; i++) {
+		const struct tree_entry *s = &src->t.entries[from + i];
+		it->entries[i] = (struct copy_entry){
+		        .e = s,
+		        .rel = it->is_dir ? s->path + (*path ? strlen(path) + 1 : 0) : "",
+		        .dirfd = src->fd,
+		        .src = s->path,
+		};
+	}
+	c->rq.n_items++;
+	return it;
+}
+
+UNUSED static void fx_copy_run(struct fx_copy *c, struct pool *pool)
+{
+	static int n;
+	char name[32];
+	snprintf(name, sizeof(name), "out%d", n++);
+	c->fd = fx_dir(name);
+	c->r = layer_copy(&c->rq, pool, c->fd, &c->t, &c->err);
+}
+
+UNUSED static void fx_copy_end(struct fx_copy *c)
+{
+	for (int i = 0; i < FX_ITEMS; i++)
+		free(c->entries[i]);
+	close(c->fd);
+	tree_release(&c->t);
+	error_release(&c->err);
+}
+
+#endif
