@@ -131,7 +131,7 @@ int store_open(const char *path, struct store **ret, struct error *err)
 	}
 	s->dirfd = fd;
 	/* SQLite takes a path, and the working directory may change. */
-	s->path = realpath(path, NULL);
+	s->path = realpath(path, NULL); /* trusted-path: the store itself */
 	if (!s->path) {
 		(void)err_sys(err, errno, "cannot open the store %s", path);
 		goto fail;
