@@ -121,13 +121,14 @@ static int blob_is_layer(struct store *s, const struct digest *diff_id,
 	struct digest key, got = {0};
 	_cleanup_free_ char *text = NULL;
 	_cleanup_reader_ struct reader *r = NULL;
+	_cleanup_sink_ struct sink *hash = NULL; /* before any goto */
 	verified_key(diff_id, &blob->digest, &key);
 	int known = store_record_get(s, RECORD_VERIFIED, &key, &text, err);
 	if (known != 0)
 		return known;
 	if (blob_tar_reader(s, &blob->digest, &r, err) < 0)
 		goto not_it;
-	_cleanup_sink_ struct sink *hash = sink_hash(NULL, &got, NULL);
+	hash = sink_hash(NULL, &got, NULL);
 	if (stream_copy(r, hash, err) < 0 || sink_finish(hash, err) < 0)
 		goto not_it;
 	if (!digest_eq(&got, diff_id)) {

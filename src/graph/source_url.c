@@ -189,7 +189,6 @@ bool is_http_url(const char *s)
 
 char *url_filename(const char *url)
 {
-	_cleanup_error_ struct error ignored = ERROR_INIT;
 	const char *host = strstr(url, "://");
 	const char *path = host ? strchr(host + 3, '/') : NULL;
 	size_t n = path ? strcspn(path, "?#") : 0;
