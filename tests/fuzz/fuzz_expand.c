@@ -17,7 +17,8 @@ static void require(bool condition)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	_cleanup_error_ struct error err = ERROR_INIT;
-	_cleanup_strv_ struct strv env = STRV_INIT, words = STRV_INIT, unset = STRV_INIT, used = STRV_INIT;
+	_cleanup_strv_ struct strv env = STRV_INIT, words = STRV_INIT, unset = STRV_INIT,
+	                           used = STRV_INIT;
 	_cleanup_free_ char *text = xstrndup((const char *)data, size), *word = NULL, *raw = NULL;
 	char escape = size && data[0] == '`' ? '`' : '\\', *p = text, *nl;
 	size_t n = 0;

@@ -34,7 +34,7 @@ static void check_heredoc(const struct df_file *f, const struct df_heredoc *h)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const char *const before[] = { "RUN ", "COPY ", "ONBUILD ADD ", "RUN \\\n" };
+	static const char *const before[] = {"RUN ", "COPY ", "ONBUILD ADD ", "RUN \\\n"};
 	_cleanup_arena_ struct arena a = ARENA_INIT;
 	_cleanup_error_ struct error err = ERROR_INIT;
 	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;

@@ -26,7 +26,7 @@ static void check_path(const struct df_ignore *ig, const char *raw)
 	for (char *slash = path; (slash = strchr(slash + (slash == path), '/')); slash++) {
 		*slash = '\0';
 		bool skipped = *path && df_ignore_match(ig, path, NULL) &&
-			       !df_ignore_may_reinclude(ig, path);
+		               !df_ignore_may_reinclude(ig, path);
 		*slash = '/';
 		require(!skipped || hit);
 		if (!slash[1])

@@ -30,7 +30,7 @@ static void check_instr(struct arena *a, const struct df_file *f, const struct d
 		require(in->n_args % 3 == 0);
 	/* A trigger that was parsed once parses again from its text, heredocs aside. */
 	if (in->child && !in->n_heredocs &&
-			df_parse_instr(a, in->child->original, f->escape, "ONBUILD", &again, &err) == 0)
+	        df_parse_instr(a, in->child->original, f->escape, "ONBUILD", &again, &err) == 0)
 		require(again->kind == in->child->kind && again->n_args == in->child->n_args);
 }
 
@@ -57,7 +57,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		check_instr(&a, f, in);
 		require(in->line > last);
 		last = in->end_line;
-		if (in->n_args && df_find_word(f, in->line, in->end_line, in->args[0], &line, &column))
+		if (in->n_args &&
+		        df_find_word(f, in->line, in->end_line, in->args[0], &line, &column))
 			require(line >= in->line && line <= in->end_line && column >= 1);
 	}
 	df_warnings_init(&w, f);
