@@ -80,7 +80,7 @@ SELF_CHECKING = [
     ("60-network-none", {}, B + "RUN --network=none test \"$(ls /sys/class/net)\" = lo\n"),
     ("62-workdir-owner", {}, B + "USER 1000:1000\nWORKDIR /w/x\nRUN test $(stat -c %a:%u:%g /w/x) = 755:1000:1000 "
      "&& test $PWD = /w/x\nWORKDIR y\nRUN test $PWD = /w/x/y\n"),
-    ("66-volume-keeps-writes", {}, B + "VOLUME /v\nRUN echo 1 >/v/f\nRUN test $(cat /v/f) = 1\n"),
+    ("66-volume-keeps-writes", {}, B + "VOLUME /v\nRUN mkdir /v && echo 1 >/v/f\nRUN test $(cat /v/f) = 1\n"),
     ("74-type-changes", {}, B + "RUN mkdir /a && echo 1 >/a/f && echo 2 >/b\nRUN rm -r /a && echo 3 >/a && "
      "rm /b && mkdir /b\nRUN test -f /a && test -d /b && test ! -e /b/f\n"),
     ("73-delete-and-recreate", {}, B + "RUN mkdir /a && touch /a/old\nRUN rm -r /a && mkdir /a && touch /a/new\n"
