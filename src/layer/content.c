@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <pthread.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -16,14 +17,26 @@
 #define HOLE_MIN 4096u
 #define REFLINK_MIN (1u << 20)
 
-/* One buffer a thread, kept: files are many and small. */
-static __thread unsigned char *thread_buf;
+/* One buffer a thread, kept until the thread ends: files are many and small. */
+static pthread_key_t buffer_key;
+static pthread_once_t buffer_once = PTHREAD_ONCE_INIT;
+
+static void make_key(void)
+{
+	if (pthread_key_create(&buffer_key, free) != 0)
+		abort();
+}
 
 static void *buffer(void)
 {
-	if (!thread_buf)
-		thread_buf = xmalloc(BUF_SIZE);
-	return thread_buf;
+	pthread_once(&buffer_once, make_key);
+	void *p = pthread_getspecific(buffer_key);
+	if (!p) {
+		p = xmalloc(BUF_SIZE);
+		if (pthread_setspecific(buffer_key, p) != 0)
+			abort();
+	}
+	return p;
 }
 
 static bool all_zero(const unsigned char *p, size_t n)
@@ -57,7 +70,7 @@ static ssize_t read_some(int fd, void *p, size_t n)
 	return r;
 }
 
-int content_hash_fd(int fd, struct digest *ret, uint64_t *ret_size)
+int layer_hash_fd(int fd, struct digest *ret, uint64_t *ret_size)
 {
 	unsigned char *buf = buffer();
 	struct sha256 h;
@@ -69,7 +82,7 @@ int content_hash_fd(int fd, struct digest *ret, uint64_t *ret_size)
 		size += (uint64_t)n;
 	}
 	if (n < 0)
-		return -1;
+		return -errno;
 	sha256_final(&h, ret);
 	*ret_size = size;
 	return 0;
@@ -124,7 +137,7 @@ static bool try_reflink(
 {
 	if (src->e->size < REFLINK_MIN || ioctl(out, FICLONE, in) < 0)
 		return false;
-	return content_hash_fd(out, &d->sha256, ret_size) == 0;
+	return layer_hash_fd(out, &d->sha256, ret_size) == 0;
 }
 
 static int copy_file(

@@ -26,7 +26,4 @@ int content_place(const struct upper_ids *ids, const struct content_source *src,
  * caller ends with ftruncate). -1 with errno. */
 int content_write(int fd, const void *p, size_t n, bool *hole) must_check;
 
-/* content_hash_fd - sha256 of an open file from its position to its end. -1 with errno. */
-int content_hash_fd(int fd, struct digest *ret, uint64_t *ret_size) must_check;
-
 #endif

@@ -107,6 +107,12 @@ int layer_lookup_user(const char *spec, const struct treeview *v, const int *fds
 int layer_parse_chmod(
         const char *spec, uint32_t mode, bool is_dir, uint32_t *ret, struct error *err) must_check;
 
+/* layer_hash_fd - sha256 of an open file from its position to its end. 0 or -errno. */
+int layer_hash_fd(int fd, struct digest *ret, uint64_t *ret_size) must_check;
+/* layer_xattr_allowed - which attributes are taken from layers, archives and contexts: user.*
+ * without user.overlay.*, and security.capability. */
+bool layer_xattr_allowed(const char *name);
+
 /* layer_is_archive - does the file hold a tar, plain or compressed by gzip, bzip2, xz or zstd? By
  * content alone, as ADD decides. The position of fd is lost. */
 int layer_is_archive(int fd, bool *ret, struct error *err) must_check;

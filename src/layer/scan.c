@@ -342,12 +342,13 @@ static void hash_job(void *ctx, size_t i)
 	struct found *f = s->all[s->work[i]];
 	struct error err = ERROR_INIT;
 	uint64_t size;
+	int r;
 	_cleanup_close_ int fd =
 	        sys_open_beneath(s->upperfd, f->e.path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
 	if (fd < 0)
 		err_sys(&err, fd, "cannot open /%s", f->e.path);
-	else if (content_hash_fd(fd, &f->e.sha256, &size) < 0)
-		err_sys(&err, errno, "cannot read /%s", f->e.path);
+	else if ((r = layer_hash_fd(fd, &f->e.sha256, &size)) < 0)
+		err_sys(&err, r, "cannot read /%s", f->e.path);
 	else if (size != f->e.size)
 		err_set(&err, ERR_INTEGRITY, "/%s changed while being read", f->e.path);
 	if (error_is_set(&err))

@@ -16,7 +16,8 @@
 /* The umask as a number, without changing it: other threads may be creating files. */
 static uint32_t read_umask(void)
 {
-	_cleanup_close_ int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+	_cleanup_close_ int fd =
+	        open("/proc/self/status", O_RDONLY | O_CLOEXEC); /* trusted-path: proc */
 	char buf[1024];
 	ssize_t n = fd < 0 ? -1 : read(fd, buf, sizeof(buf) - 1);
 	if (n <= 0)
@@ -528,7 +529,7 @@ int upper_mkdirs(struct upper *u, const char *path, const struct tree_entry *mad
 
 /* --- metadata -------------------------------------------------------------------------------- */
 
-bool upper_xattr_allowed(const char *name)
+bool layer_xattr_allowed(const char *name)
 {
 	if (str_eq(name, "security.capability"))
 		return true;
@@ -551,7 +552,7 @@ void upper_filter_xattrs(struct arena *a, struct tree_entry *e)
 	uint32_t n = 0;
 	struct tree_xattr *v = e->n_xattrs ? arena_new(a, struct tree_xattr, e->n_xattrs) : NULL;
 	for (uint32_t i = 0; i < e->n_xattrs; i++) {
-		if (!upper_xattr_allowed(e->xattrs[i].name))
+		if (!layer_xattr_allowed(e->xattrs[i].name))
 			continue;
 		v[n].name = arena_strdup(a, e->xattrs[i].name);
 		v[n].len = e->xattrs[i].len;

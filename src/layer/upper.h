@@ -124,9 +124,6 @@ int upper_meta_fd(const struct upper_ids *ids, int fd, const struct tree_entry *
 /* upper_finish - set the directories' metadata, and fill ret (sorted). */
 int upper_finish(struct upper *u, struct tree *ret, struct error *err) must_check;
 
-/* upper_xattr_allowed - the policy for attributes that come from layers, archives and contexts:
- * user.* without user.overlay.*, and security.capability. */
-bool upper_xattr_allowed(const char *name);
 /* upper_filter_xattrs - copy the allowed ones of e into the arena; capabilities become v2. */
 void upper_filter_xattrs(struct arena *a, struct tree_entry *e);
 

@@ -1,0 +1,3 @@
+/* placeholder until the folder has its first module */
+extern int graph_placeholder_;
+int graph_placeholder_;
