@@ -5,7 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-static char *vfmt(const char *fmt, va_list ap)
+static char *printf_like(1, 0) vfmt(const char *fmt, va_list ap)
 {
 	char *s = NULL;
 	if (vasprintf(&s, fmt, ap) < 0)

@@ -9,7 +9,7 @@
 
 #define DEPTH_MAX 200
 #define BYTES_MAX ((size_t)16 << 20)
-#define STEPS_MAX ((size_t)1 << 27)
+#define STEPS_MAX ((size_t)1 << 25)
 
 /* The words a text splits into: white space ends a word unless it is quoted or escaped; an empty
  * word never comes out, quoted or not. */

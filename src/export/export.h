@@ -12,52 +12,52 @@
 enum export_type { EXPORT_OCI, EXPORT_DOCKER, EXPORT_TAR, EXPORT_LOCAL };
 
 struct export_image {
-	const struct oci_image *config;  /* complete */
-	const char *config_json;         /* exact bytes of the config blob */
-	struct strv names;               /* canonical references; may be empty */
+	const struct oci_image *config; /* complete */
+	const char *config_json;        /* exact bytes of the config blob */
+	struct strv names;              /* canonical references; may be empty */
 };
 struct export_options {
 	enum export_type type;
-	const char *dest;           /* path; "-": stdout */
-	bool tar;                   /* OCI/docker: tar file (default) or directory (tar=false) */
+	const char *dest;             /* path; "-": stdout */
+	bool tar;                     /* OCI/docker: tar file (default) or directory (tar=false) */
 	enum compression compression; /* OCI; docker archives hold plain tars unless asked */
-	int level;                  /* < 0: default */
-	bool force_compression;     /* recompress base layers too */
-	bool oci_mediatypes;        /* default true for EXPORT_OCI */
+	int level;                    /* < 0: default */
+	bool force_compression;       /* recompress base layers too */
+	bool oci_mediatypes;          /* default true for EXPORT_OCI */
 	bool rewrite_timestamp;
-	int64_t epoch;              /* with rewrite_timestamp */
-	json_t *annotations;        /* manifest annotations; may be NULL */
+	int64_t epoch;       /* with rewrite_timestamp */
+	json_t *annotations; /* manifest annotations; may be NULL */
 	json_t *index_annotations;
 	unsigned n_threads;
-	bool platform_split;        /* LOCAL with several platforms: a sub-directory each */
+	bool platform_split; /* LOCAL with several platforms: a sub-directory each */
 };
 /* export_write - all platforms of one build. rewrite_timestamp changes the new layers: the config
  * that comes out is then not the one given; ret_manifest is what was written (its digest names the
  * result). ret may be NULL. */
 int export_write(struct store *s, struct store_lease *l, const struct export_image *images,
-	size_t n, const struct export_options *o, struct pool *pool, struct oci_descriptor *ret,
-	struct error *err) must_check;
+        size_t n, const struct export_options *o, struct pool *pool, struct oci_descriptor *ret,
+        struct error *err) must_check;
 
 /* export_layer_blob - the compressed form of a layer as a blob in the store (made if need be,
  * kept, and remembered with store_layer_set_blob); base layers keep the blob they came as. */
 int export_layer_blob(struct store *s, struct store_lease *l, const struct digest *diff_id,
-	enum compression c, int level, bool force, unsigned n_threads, bool docker_types,
-	struct oci_descriptor *ret, struct error *err) must_check;
+        enum compression c, int level, bool force, unsigned n_threads, bool docker_types,
+        struct oci_descriptor *ret, struct error *err) must_check;
 
 /* export_unpack_layer - a layer that is here only as a blob becomes a tree in the store. */
 int export_unpack_layer(struct store *s, struct store_lease *l, const struct digest *diff_id,
-	const struct oci_descriptor *blob, const struct store_layer **ret, struct error *err)
-	must_check;
+        const struct oci_descriptor *blob, const struct store_layer **ret,
+        struct error *err) must_check;
 
 /* export_import_layout - read the image for `want` out of an OCI layout directory
  * ("path", "path:tag", "path@sha256:..."): blobs are copied (verified) into the store and its
  * config digest returned. */
 int export_import_layout(struct store *s, struct store_lease *l, const char *ref,
-	const struct oci_platform *want, struct digest *ret_config, char **ret_manifest_digest,
-	struct error *err) must_check;
+        const struct oci_platform *want, struct digest *ret_config, char **ret_manifest_digest,
+        struct error *err) must_check;
 /* export_load_archive - `docker save` archive or OCI layout tar, optionally compressed, from a
  * stream: every image is stored and tagged; names of what was loaded are appended. */
 int export_load_archive(struct store *s, struct store_lease *l, struct reader *in,
-	struct strv *ret_names, struct error *err) must_check;
+        struct strv *ret_names, struct error *err) must_check;
 
 #endif

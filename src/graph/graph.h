@@ -56,7 +56,7 @@ struct graph_copy_source {
 };
 struct graph_copy {
 	bool is_add, link, parents, keep_git_dir;
-	bool from_stage;         /* --from given: keep owners */
+	bool from_stage;         /* the source is a stage or image: entries keep their owners */
 	int unpack;              /* -1 default, 0, 1 */
 	struct graph_copy_source *sources;
 	size_t n_sources;
@@ -77,7 +77,8 @@ struct graph_mount {
 	const char *sharing;     /* "shared" "private" "locked" */
 	uint32_t mode, uid, gid;
 	uint64_t size;           /* tmpfs */
-	const char *env;         /* secret as environment variable */
+	const char *env;         /* SECRET: give it as this variable; SSH: variable that gets the
+				    socket's path ("SSH_AUTH_SOCK" on the first one), or NULL */
 };
 struct graph_run_file { /* heredoc script under /dev/pipes */
 	const char *path, *data;
@@ -95,7 +96,8 @@ struct graph_run {
 	size_t n_mounts;
 	struct graph_run_file *files;
 	size_t n_files;
-	struct strv add_hosts, ulimits, devices;
+	struct strv add_hosts, ulimits;
+	struct strv devices;     /* CDI names; "name,required" where the step cannot do without */
 	uint64_t shm_size;
 };
 struct graph_workdir {
@@ -166,6 +168,8 @@ struct graph_options {
 	const char *target;              /* NULL: last stage */
 	const struct oci_platform *platforms; /* at least one */
 	size_t n_platforms;
+	bool platform_implicit;          /* nobody asked for a platform: a base image pinned to another
+					    one (FROM --platform=...) keeps its own in the config */
 	struct oci_platform build_platform;
 	const struct graph_context *contexts;
 	size_t n_contexts;

@@ -1,13 +1,15 @@
 /* sandbox/sandbox.h - RUN: one helper process, one overlay mount, no way out.
  *
- * sandbox_start() serialises the spec, spawns our own binary in helper mode (argv[0]
- * "strake-sandbox"; cli's main calls sandbox_helper_main first thing) and returns at once. The
- * helper is single-threaded: it makes namespaces, mounts, drops rights, and execs. The caller has
- * entered its privileges (sys/privilege.h) before. RELIABILITY.md section 4 is the contract of
- * what the process gets.
+ * The first step of a context starts our own binary in helper mode (argv[0] "strake-sandbox"; main
+ * calls sandbox_helper_main first thing): the keeper, a small single-threaded process that forks a
+ * step for each sandbox_start() and dies with the builder, taking all steps along (pid namespace).
+ * The caller has entered its privileges (sys/privilege.h) before. docs/sandbox.md says what the
+ * process of a step gets.
  *
- * Mount points that the rootfs lacks are provided by an extra lowest-priority-but-one "stub" layer
- * above the given layers, so that nothing of them ever reaches the upper directory. */
+ * Mount points that the rootfs lacks are provided by an extra "stub" layer above the given layers,
+ * so that nothing of them ever reaches the upper directory. The upper directory is empty at the
+ * start. Up to 997 layers (Linux 6.15; 499 before). The overlay is mounted `volatile`: whoever
+ * publishes the upper directory syncs it. A work directory serves one step only. */
 #ifndef STRAKE_SANDBOX_SANDBOX_H
 #define STRAKE_SANDBOX_SANDBOX_H
 
@@ -17,23 +19,25 @@
 enum sandbox_network { SANDBOX_NET_PRIVATE, SANDBOX_NET_HOST, SANDBOX_NET_NONE };
 
 enum sandbox_mount_type {
-	SANDBOX_MOUNT_BIND,  /* source_fd (a directory or file), optional sub path inside it */
-	SANDBOX_MOUNT_ROOTFS_BIND, /* layers of another rootfs: read-only overlay, or rw with throw-away upper */
+	SANDBOX_MOUNT_BIND, /* source_fd (a directory or file), optional sub path inside it */
+	SANDBOX_MOUNT_ROOTFS_BIND, /* layers of another rootfs: read-only overlay, or rw with
+	                              throw-away upper */
 	SANDBOX_MOUNT_TMPFS,
-	SANDBOX_MOUNT_FILE,  /* a small file with given bytes: secret, heredoc script */
-	SANDBOX_MOUNT_SOCKET,/* ssh agent: bind of a socket given by host path fd */
+	SANDBOX_MOUNT_FILE,   /* a small file with given bytes: secret, heredoc script */
+	SANDBOX_MOUNT_SOCKET, /* ssh agent: a proxy of the socket behind source_fd */
 };
 struct sandbox_mount {
 	enum sandbox_mount_type type;
-	const char *target;   /* absolute in the rootfs */
-	int source_fd;        /* BIND, SOCKET: O_PATH descriptor */
-	const char *source;   /* sub path, resolved IN_ROOT of source_fd or of the merged layers */
-	const int *layer_fds; /* ROOTFS_BIND, lowest first */
+	const char *target; /* absolute in the rootfs */
+	int source_fd;      /* BIND, SOCKET: O_PATH descriptor */
+	const char *source; /* sub path, resolved IN_ROOT of source_fd or of the merged layers */
+	const int
+	        *layer_fds; /* ROOTFS_BIND, lowest first; writable without read_only: thrown away */
 	size_t n_layers;
 	bool read_only;
-	bool discard_writes;  /* rw bind whose writes are thrown away (overlay over source) */
-	uint64_t tmpfs_size;  /* 0: default */
-	const void *data;     /* FILE */
+	bool discard_writes; /* rw bind whose writes are thrown away (overlay over source) */
+	uint64_t tmpfs_size; /* 0: default */
+	const void *data;    /* FILE */
 	size_t data_len;
 	uint32_t mode, uid, gid; /* FILE, SOCKET */
 };
@@ -42,17 +46,18 @@ struct sandbox_spec {
 	/* root file system */
 	const int *layer_fds; /* lowest first; may be empty (scratch) */
 	size_t n_layers;
-	int upper_fd, work_fd;  /* directories of one file system; upper_fd < 0: read-only rootfs */
+	int upper_fd, work_fd; /* directories of one file system; upper_fd < 0: read-only rootfs */
 	bool read_only_rootfs;
 	/* process */
-	const struct strv *argv, *env; /* env as the image has it; PATH and HOME are filled in here */
-	const char *cwd;      /* must exist inside (created by WORKDIR); "" = "/" */
-	const char *user;     /* "", "name", "uid", "name:group", "uid:gid" */
-	const char *hostname; /* NULL: "buildkitsandbox" */
-	int stdin_fd;         /* -1: /dev/null */
+	const struct strv *argv,
+	        *env;             /* env as the image has it; PATH and HOME are filled in here */
+	const char *cwd;          /* made (0755, root) if it is missing; "" = "/" */
+	const char *user;         /* "", "name", "uid", "name:group", "uid:gid" */
+	const char *hostname;     /* NULL: "buildkitsandbox" */
+	int stdin_fd;             /* -1: /dev/null */
 	int stdout_fd, stderr_fd; /* the process writes here directly (pipes or files) */
-	bool tty;             /* run -t: stdin_fd is the pty slave, made the controlling terminal */
-	bool insecure;        /* --security=insecure: no seccomp, all capabilities, no masks */
+	bool tty;      /* run -t: stdin_fd is the pty slave, made the controlling terminal */
+	bool insecure; /* --security=insecure: no seccomp, all capabilities, no masks */
 	enum sandbox_network network;
 	const struct strv *extra_hosts; /* "name:ip" or "name=ip"; may be NULL */
 	uint64_t shm_size;              /* 0: 64 MiB */
@@ -60,7 +65,7 @@ struct sandbox_spec {
 	const struct strv *devices;     /* CDI names; may be NULL */
 	const struct sandbox_mount *mounts;
 	size_t n_mounts;
-	uint64_t memory_max, pids_max;  /* cgroup v2 where delegated; 0: no limit */
+	uint64_t memory_max, pids_max; /* cgroup v2 where delegated; 0: no limit */
 	double cpus;
 	/* run --userns-like niceties of `strake run` */
 	bool bind_writable_hosts;
@@ -70,23 +75,29 @@ struct sandbox_context; /* per build: network namespace, seccomp program, scratc
 /* sandbox_context_new - staging_fd: a directory for stubs and scratch that its owner removes.
  * Nothing costly happens before the first step that needs it. */
 struct sandbox_context *sandbox_context_new(int staging_fd);
-void sandbox_context_free(struct sandbox_context *c); /* stops pasta/slirp; NULL is fine */
+void sandbox_context_free(struct sandbox_context *c); /* kills what still runs; NULL is fine */
+/* sandbox_context_warm - optional: starts the keeper and the private network ahead of the first
+ * step, in the background. Network failures show in the step that needs it. */
+int sandbox_context_warm(struct sandbox_context *c, struct error *err) must_check;
 static inline void sandbox_context_freep(struct sandbox_context **c)
 {
 	sandbox_context_free(*c);
 }
 
 struct sandbox_process {
-	pid_t pid;  /* of the helper, for messages only */
-	int pidfd;  /* readable when all is over: the step's pid namespace is dead */
-	int status_fd; /* set-up errors come through here; private */
-	bool oom_killed;
+	int pidfd;       /* to poll: readable when all is over, the step's pid namespace is dead */
+	int status_fd;   /* private */
+	bool oom_killed; /* after sandbox_wait */
+	struct sandbox_context *context;
+	uint32_t id;
 };
-/* sandbox_start - thread-safe. */
+/* sandbox_start - thread-safe. The spec and its descriptors may go once it returns. */
 int sandbox_start(struct sandbox_context *c, const struct sandbox_spec *spec,
-	struct sandbox_process *ret, struct error *err) must_check;
-/* sandbox_wait - blocks; *ret_exit is the exit code (128+n for a signal). A failure of the set-up
- * (mount refused, user unknown, cwd missing, command not found -> 127 with message) is -1. */
+        struct sandbox_process *ret, struct error *err) must_check;
+/* sandbox_wait - blocks, then releases p. *ret_exit is the exit code (128+n for a signal). -1: the
+ * process never ran: mount refused, user unknown, bad cwd, or the command was not found or not
+ * executable (*ret_exit is then 127 or 126); ERR_BUILD where the Dockerfile or image is to blame.
+ */
 int sandbox_wait(struct sandbox_process *p, int *ret_exit, struct error *err) must_check;
 void sandbox_kill(struct sandbox_process *p, int sig); /* SIGKILL: the whole pid namespace dies */
 

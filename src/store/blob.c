@@ -48,15 +48,14 @@ static int look(struct store *s, struct store_lease *l, const struct digest *d,
 	return 0;
 }
 
-static int put_row(
-        struct store *s, const struct digest *d, uint64_t size, bool synced, struct error *err)
+static int put_row(struct store *s, const struct digest *d, uint64_t size, struct error *err)
 {
 	sqlite3_stmt *q = db_stmt(s, ST_BLOB_PUT, err);
 	if (!q)
 		return -1;
 	db_bind_digest(q, 1, d);
 	sqlite3_bind_int64(q, 2, (int64_t)size);
-	db_bind_text(q, 3, synced ? NULL : store_boot_id(s));
+	db_bind_text(q, 3, store_boot_id(s));
 	sqlite3_bind_int64(q, 4, store_boot_clock());
 	sqlite3_bind_int64(q, 5, store_now());
 	return db_done(s, q, err);
@@ -85,7 +84,8 @@ static int hash_fd(int fd, struct digest *ret, uint64_t *ret_size)
 	return 0;
 }
 
-int store_verify_blob(struct store *s, const struct digest *d, struct error *err)
+int store_verify_blob(
+        struct store *s, const struct digest *d, uint64_t *ret_size, struct error *err)
 {
 	char path[STORE_PATH_MAX];
 	_cleanup_close_ int fd = openat(
@@ -99,11 +99,21 @@ int store_verify_blob(struct store *s, const struct digest *d, struct error *err
 		return err_sys(err, r, "cannot read %s/%s", s->path, path);
 	if (!digest_eq(&got, d))
 		return err_set(err, ERR_INTEGRITY, "its bytes do not match its digest");
+	*ret_size = size;
+	return 0;
+}
+
+/* adopt - bytes in doubt are hashed, then the row says that they are good. */
+static int adopt(struct store *s, const struct digest *d, struct error *err)
+{
+	uint64_t size;
+	if (store_verify_blob(s, d, &size, err) < 0)
+		return -1;
 	int rc;
 	do {
 		rc = db_begin(s, DB_WRITE, err);
 		if (rc == 0)
-			rc = db_end(s, put_row(s, d, size, false, err), err);
+			rc = db_end(s, put_row(s, d, size, err), err);
 	} while (db_again(s, rc, err));
 	return rc;
 }
@@ -129,7 +139,7 @@ static int blob_check(struct store *s, struct store_lease *l, const struct diges
 		return -1;
 	if (state == BLOB_UNVERIFIED) {
 		_cleanup_error_ struct error e = ERROR_INIT;
-		if (store_verify_blob(s, d, &e) == 0)
+		if (adopt(s, d, &e) == 0)
 			state = BLOB_GOOD;
 		else if (e.class == ERR_INTEGRITY || e.errnum == EIO)
 			store_quarantine_blob(s, d, e.msg);
@@ -298,7 +308,7 @@ static int move_in(struct store *s, struct store_lease *l, const char *name, con
 	*moved = true;
 	if (store_pin(l, 'B', d, err) < 0)
 		return -1;
-	return put_row(s, d, size, false, err);
+	return put_row(s, d, size, err);
 }
 
 static int publish(struct store *s, struct store_lease *l, const char *name, const struct digest *d,

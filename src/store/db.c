@@ -96,6 +96,7 @@ static const char *const sql[ST_N] = {
         [ST_IMAGE_DROP_UNTAGGED] = "DELETE FROM images WHERE name='' AND id=?1",
         [ST_IMAGE_DELETE_NAME] = "DELETE FROM images WHERE name=?1",
         [ST_IMAGE_DELETE_ID] = "DELETE FROM images WHERE id=?1",
+        [ST_IMAGE_DELETE_ROW] = "DELETE FROM images WHERE name=?1 AND id=?2",
         [ST_BUILD_PUT] = "INSERT OR REPLACE INTO builds VALUES(?1,?2,?3)",
         [ST_BUILD_OLD] = "SELECT id FROM builds ORDER BY rowid DESC LIMIT -1 OFFSET ?1",
         [ST_BUILD_DELETE] = "DELETE FROM builds WHERE id=?1",
@@ -277,9 +278,7 @@ static int user_version(struct store *s, int *ret, struct error *err)
 	if (sqlite3_prepare_v2(s->db.h, "PRAGMA user_version", -1, &st, NULL))
 		return db_fail(s, "cannot read", err);
 	int rc = sqlite3_step(st);
-	int v = sqlite3_column_int(st, 0);
-	if (rc != SQLITE_ROW)
-		(void)db_fail(s, "cannot read", err);
+	int v = rc == SQLITE_ROW ? sqlite3_column_int(st, 0) : db_fail(s, "cannot read", err);
 	sqlite3_finalize(st);
 	if (rc != SQLITE_ROW)
 		return -1;

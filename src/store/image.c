@@ -53,7 +53,7 @@ struct put {
 	bool add;
 };
 
-static int layer_known(struct store *s, const struct digest *d, struct error *err)
+int store_layer_known(struct store *s, const struct digest *d, struct error *err)
 {
 	const struct store_layer *layer;
 	int rc = store_layer_get(s, s->leases, d, 0, &layer, err);
@@ -75,7 +75,7 @@ static int check_parts(struct store *s, const struct oci_image *im, struct error
 {
 	char str[DIGEST_STR_MAX];
 	for (size_t i = 0; i < im->n_diff_ids; i++) {
-		int rc = layer_known(s, &im->diff_ids[i], err);
+		int rc = store_layer_known(s, &im->diff_ids[i], err);
 		if (rc < 0)
 			return -1;
 		if (rc == 0)
@@ -117,6 +117,9 @@ static int put_row(struct store *s, const struct put *p, struct error *err)
 {
 	char hex[DIGEST_HEX_MAX];
 	digest_hex(p->config, hex);
+	/* What a running build has named, a collector that untags everything leaves to it. */
+	if (store_pin(s->leases, 'I', p->config, err) < 0)
+		return -1;
 	if (*p->name && forget_others(s, p, err) < 0)
 		return -1;
 	sqlite3_stmt *q = db_stmt(s, *p->name ? ST_IMAGE_PUT : ST_IMAGE_BY_ID, err);
@@ -291,6 +294,15 @@ static int pick(const struct images *im, const struct oci_platform *want)
 	return best;
 }
 
+static int find_and_pin(
+        struct store *s, const char *text, struct images *ret, bool *ret_by_id, struct error *err)
+{
+	int rc = find_rows(s, text, ret, ret_by_id, err);
+	for (size_t i = 0; rc == 0 && i < ret->n; i++)
+		rc = store_pin(s->leases, 'I', &ret->v[i].id, err);
+	return rc;
+}
+
 int store_image_find(struct store *s, const char *name_or_id, const struct oci_platform *p,
         struct store_image *ret, struct error *err)
 {
@@ -301,7 +313,7 @@ int store_image_find(struct store *s, const char *name_or_id, const struct oci_p
 		images_release(&im);
 		rc = db_begin(s, DB_READ, err);
 		if (rc == 0)
-			rc = db_end(s, find_rows(s, name_or_id, &im, &by_id, err), err);
+			rc = db_end(s, find_and_pin(s, name_or_id, &im, &by_id, err), err);
 	} while (db_again(s, rc, err));
 	if (rc == 0 && by_id)
 		rc = one_id(&im, name_or_id, err);

@@ -59,6 +59,7 @@ enum db_stmt {
 	ST_IMAGE_KEEP_AS_UNTAGGED,
 	ST_IMAGE_DELETE_NAME,
 	ST_IMAGE_DELETE_ID,
+	ST_IMAGE_DELETE_ROW,
 	ST_BUILD_PUT,
 	ST_BUILD_OLD,
 	ST_BUILD_DELETE,
@@ -95,7 +96,7 @@ struct touch {
 
 struct store {
 	char *path; /* absolute */
-	int dirfd, cache_fd, lock_fd;
+	int dirfd, cache_fd, lock_fd, gate_fd;
 	pthread_mutex_t mu;
 	unsigned lock_depth;
 	bool lock_exclusive;
@@ -204,9 +205,12 @@ int store_verify_tree(int treefd, const struct tree *t, struct error *err) must_
 /* store_verify_layer - info, manifest and tree of layers/<d>, read back from disk. */
 int store_verify_layer(struct store *s, const struct digest *d, bool quick, struct layer_info *ret,
         struct error *err) must_check;
-int store_verify_blob(struct store *s, const struct digest *d, struct error *err) must_check;
-/* store_layer_known - row or adopted directory (what = 0 look-up without pin). */
+int store_verify_blob(
+        struct store *s, const struct digest *d, uint64_t *ret_size, struct error *err) must_check;
 bool store_blob_known(struct store *s, const struct digest *d, uint64_t *ret_size);
+
+/* store_layer_known - 1 as a tree or as a blob, 0 neither. */
+int store_layer_known(struct store *s, const struct digest *d, struct error *err) must_check;
 
 /* --- record.c ------------------------------------------------------------------------------ */
 void store_note_used(

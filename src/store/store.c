@@ -74,7 +74,7 @@ static int is_ours(const struct store *s, struct error *err)
 		if (e->d_name[0] == '.' || str_eq(e->d_name, "lost+found"))
 			continue;
 		bool ours = str_starts(e->d_name, "meta.db") || str_eq(e->d_name, "lock") ||
-		            str_eq(e->d_name, "locks");
+		            str_eq(e->d_name, "gate") || str_eq(e->d_name, "locks");
 		for (size_t i = 0; i < ARRAY_SIZE(skeleton); i++)
 			ours |= str_eq(e->d_name, skeleton[i]);
 		if (ours)
@@ -106,7 +106,7 @@ static int make_skeleton(const struct store *s, struct error *err)
 int store_open(const char *path, struct store **ret, struct error *err)
 {
 	struct store *s = new0(struct store, 1);
-	s->dirfd = s->cache_fd = s->lock_fd = -1;
+	s->dirfd = s->cache_fd = s->lock_fd = s->gate_fd = -1;
 	s->busy_ms = 60 * 1000;
 	s->layers = MAP_INIT(NULL);
 	s->seen = MAP_INIT(NULL);
@@ -169,6 +169,7 @@ void store_free(struct store *s)
 	strv_release(&s->warnings);
 	close_ptr(&s->cache_fd);
 	close_ptr(&s->lock_fd);
+	close_ptr(&s->gate_fd);
 	close_ptr(&s->dirfd);
 	pthread_mutex_destroy(&s->mu);
 	free(s->path);
@@ -236,6 +237,34 @@ void store_leave(struct store *s)
 	pthread_mutex_unlock(&s->mu);
 }
 
+static int open_lock(struct store *s, const char *name, int *fd)
+{
+	if (*fd >= 0)
+		return 0;
+	int r = openat(s->dirfd, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (r < 0)
+		return -errno;
+	*fd = r;
+	return 0;
+}
+
+/* take_flock - through the gate: a flock is not fair, and users of a busy store overlap so that an
+ * exclusive waiter might starve. Who waits for the exclusive lock shuts the gate, so that no new
+ * user gets in and those inside drain away. */
+static int take_flock(struct store *s, bool exclusive)
+{
+	int r = open_lock(s, "lock", &s->lock_fd);
+	if (r >= 0)
+		r = open_lock(s, "gate", &s->gate_fd);
+	if (r >= 0)
+		r = sys_lock_fd(s->gate_fd, exclusive, true);
+	if (r < 0)
+		return r;
+	r = sys_lock_fd(s->lock_fd, exclusive, true);
+	(void)flock(s->gate_fd, LOCK_UN);
+	return r;
+}
+
 int store_lock(struct store *s, bool exclusive, struct error *err)
 {
 	store_enter(s);
@@ -243,16 +272,7 @@ int store_lock(struct store *s, bool exclusive, struct error *err)
 		s->lock_depth++;
 		return 0;
 	}
-	int r = 0;
-	if (s->lock_fd < 0) {
-		r = openat(s->dirfd, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-		if (r < 0)
-			r = -errno;
-		else
-			s->lock_fd = r;
-	}
-	if (r >= 0)
-		r = sys_lock_fd(s->lock_fd, exclusive, true);
+	int r = take_flock(s, exclusive);
 	if (r < 0) {
 		(void)err_sys(err, r, "cannot lock the store %s", s->path);
 		if (r == -EACCES || r == -EPERM)

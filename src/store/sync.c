@@ -18,10 +18,10 @@ const char *store_boot_id(struct store *s)
 	store_enter(s);
 	if (!s->boot[0]) {
 		_cleanup_free_ char *text = NULL;
-		size_t n;
-		if (sys_read_file(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 64, &text, &n) >=
-		                0 &&
-		        n >= 36) {
+		size_t n = 0;
+		_cleanup_close_ int fd =
+		        openat(AT_FDCWD, "/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+		if (fd >= 0 && sys_read_fd(fd, 64, &text, &n) >= 0 && n >= 36) {
 			snprintf(s->boot, sizeof(s->boot), "%.36s", text);
 		} else {
 			/* Without /proc nothing ties two processes to one boot: an id of our own

@@ -26,7 +26,8 @@ static bool sees_many_ids(void)
 {
 	_cleanup_free_ char *map = NULL;
 	size_t n;
-	if (geteuid() != 0 || sys_read_file(AT_FDCWD, "/proc/self/uid_map", 4096, &map, &n) < 0)
+	_cleanup_close_ int fd = openat(AT_FDCWD, "/proc/self/uid_map", O_RDONLY | O_CLOEXEC);
+	if (geteuid() != 0 || fd < 0 || sys_read_fd(fd, 4096, &map, &n) < 0)
 		return false;
 	unsigned inside, outside, count;
 	return sscanf(map, "%u %u %u", &inside, &outside, &count) == 3 &&

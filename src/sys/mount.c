@@ -179,6 +179,12 @@ int sys_mqueue_mount(void)
 	return simple_mount("mqueue", "", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
 }
 
+int sys_cgroup2_mount(void)
+{
+	return simple_mount("cgroup2", "",
+	        MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+}
+
 int sys_bind_clone(int dirfd, const char *path, bool recursive)
 {
 	int fd = open_tree(dirfd, path,

@@ -24,6 +24,7 @@ int sys_proc_mount(void) must_check;
 int sys_sysfs_mount(void) must_check;
 int sys_devpts_mount(void) must_check; /* newinstance,ptmxmode=0666,mode=0620,gid=5 */
 int sys_mqueue_mount(void) must_check;
+int sys_cgroup2_mount(void) must_check; /* read-only, of the current cgroup namespace */
 int sys_bind_clone(int dirfd, const char *path, bool recursive) must_check; /* open_tree fd */
 /* sys_mount_attr - MOUNT_ATTR_* set on a detached or attached mount. */
 int sys_mount_attr(int mountfd, bool recursive, uint64_t set, uint64_t clear) must_check;

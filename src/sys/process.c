@@ -63,7 +63,8 @@ static int child_setup(struct plan *p)
 	if (s->death_signal) {
 		if (prctl(PR_SET_PDEATHSIG, s->death_signal) < 0)
 			return -errno;
-		if (getppid() != p->parent)
+		/* In a new pid namespace the parent is invisible (0). */
+		if (getppid() != p->parent && !(s->namespaces & CLONE_NEWPID))
 			return -ESRCH; /* it died before the prctl */
 	}
 	if (s->new_session && setsid() < 0)
@@ -116,7 +117,7 @@ int sys_spawn(const struct sys_spawn *s, pid_t *ret_pid, int *ret_pidfd)
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	int pidfd = -1;
 	int pid = clone(child_main, stack + CHILD_STACK,
-	        CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, &p, &pidfd);
+	        CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD | s->namespaces, &p, &pidfd);
 	int r = pid < 0 ? -errno : p.error;
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	munmap(stack, CHILD_STACK);

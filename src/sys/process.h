@@ -17,6 +17,7 @@ struct sys_spawn {
 	/* PR_SET_PDEATHSIG; 0: none. The kernel sends it when the calling *thread* ends: a thread
 	 * that spawns with it must outlive the child. */
 	int death_signal;
+	int namespaces; /* CLONE_NEWPID and the like; 0: none */
 };
 /* sys_spawn - vfork-like start; no other descriptor leaks; ignored and blocked signals are reset.
  * Exec failure is reported as -errno here. ret_pid may be NULL. Thread-safe. */

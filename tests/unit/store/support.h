@@ -2,6 +2,7 @@
 #ifndef STRAKE_TESTS_STORE_SUPPORT_H
 #define STRAKE_TESTS_STORE_SUPPORT_H
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -158,15 +159,14 @@ static inline bool warned(struct store *s, const char *word)
 
 static inline int entries_in(const char *sub)
 {
-	char cmd[160];
-	snprintf(cmd, sizeof(cmd), "ls -A %s/%s 2>/dev/null | wc -l", test_dir, sub);
-	FILE *f = popen(cmd, "r");
-	int n = -1;
-	if (f) {
-		if (fscanf(f, "%d", &n) != 1)
-			n = -1;
-		pclose(f);
-	}
+	char path[160];
+	snprintf(path, sizeof(path), "%s/%s", test_dir, sub);
+	DIR *d = opendir(path);
+	int n = 0;
+	for (struct dirent *e; d && (e = readdir(d));)
+		n += strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0;
+	if (d)
+		closedir(d);
 	return n;
 }
 

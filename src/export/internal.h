@@ -1,0 +1,97 @@
+/* export/internal.h - what export/'s own files share. */
+#ifndef STRAKE_EXPORT_INTERNAL_H
+#define STRAKE_EXPORT_INTERNAL_H
+
+#include "export/export.h"
+#include "tar/writer.h"
+
+#define EXPORT_LAYER_MAX (1ull << 40) /* uncompressed bytes of one layer */
+#define EXPORT_MANIFEST_MAX (4 << 20)
+#define EXPORT_CONFIG_MAX (8 << 20)
+
+/* --- layer_blob.c ---------------------------------------------------------------------------- */
+
+/* export_verify_sink - passes everything on; finish() fails with ERR_INTEGRITY, before next is
+ * finished (and so before it publishes), unless digest and size are as expected. size UINT64_MAX:
+ * any. Owns next. */
+struct sink *export_verify_sink(
+        struct sink *next, const struct digest *expect, uint64_t size, const char *what);
+/* export_layer_tar - the uncompressed tar of a layer into out (not finished). The bytes are the
+ * layer's own if they hash to diff_id; the caller puts an export_verify_sink in front. */
+int export_layer_tar(struct store *s, struct store_lease *l, const struct digest *diff_id,
+        struct sink *out, struct error *err) must_check;
+/* export_layer_tar_size - its exact length, by reading it through if nobody knows. */
+int export_layer_tar_size(struct store *s, struct store_lease *l, const struct digest *diff_id,
+        uint64_t *ret, struct error *err) must_check;
+/* export_remember_blob - blob was seen to hold the layer: known for later, and trusted. */
+int export_remember_blob(struct store *s, const struct digest *diff_id,
+        const struct oci_descriptor *blob, struct error *err) must_check;
+enum compression export_media_compression(const char *media_type);
+
+/* --- register.c ------------------------------------------------------------------------------ */
+
+/* export_register_layers - tell the store which blobs carry the layers of a config; ERR_INTEGRITY
+ * if their numbers differ. */
+int export_register_layers(struct store *s, const struct oci_image *config,
+        const struct oci_descriptor *layers, size_t n, const char *what,
+        struct error *err) must_check;
+/* export_tag_image - one name (canonical reference or "") for a stored config. */
+int export_tag_image(struct store *s, const char *name, const struct digest *config_digest,
+        const struct oci_image *config, const char *manifest_digest, uint64_t size,
+        bool add_platform, struct error *err) must_check;
+
+/* --- plan.c ---------------------------------------------------------------------------------- */
+
+/* One blob that goes into a layout. Either it is a blob of the store, or a layer's plain tar that
+ * is written straight from its tree. */
+struct plan_blob {
+	struct digest digest;
+	uint64_t size;
+	bool layer_tar; /* digest is a diff id */
+};
+struct plan_image {
+	struct oci_image config;
+	struct oci_descriptor config_desc, manifest;
+	struct oci_descriptor *layers;
+	size_t n_layers;
+	const struct export_image *image;
+};
+struct plan {
+	struct plan_image *images;
+	size_t n_images;
+	struct plan_blob *blobs; /* each digest once, sorted */
+	size_t n_blobs, cap_blobs;
+	struct oci_descriptor top; /* manifest, or index of several */
+};
+void plan_release(struct plan *p);
+/* plan_make - compress what must be, write configs and manifests into the store as blobs. plain:
+ * layers stay plain tars (docker archives). */
+int plan_make(struct plan *p, struct store *s, struct store_lease *l,
+        const struct export_image *images, size_t n, const struct export_options *o, bool plain,
+        struct pool *pool, struct error *err) must_check;
+
+/* --- output.c -------------------------------------------------------------------------------- */
+
+/* A file that appears under its name only when it is complete. "-" is standard output; a device or
+ * FIFO is written as it is. */
+struct output {
+	int fd, dirfd;
+	char *name, *temp;
+	const char *shown;
+	struct sink *sink; /* of fd */
+};
+int output_open(struct output *o, const char *path, struct error *err) must_check;
+int output_commit(struct output *o, struct error *err) must_check;
+void output_release(struct output *o); /* removes what was not committed */
+
+/* --- write_layout.c, write_rootfs.c ------------------------------------------------------------
+ */
+
+int write_layout_tar(struct store *s, struct store_lease *l, const struct plan *p,
+        const struct export_options *o, struct error *err) must_check;
+int write_layout_dir(struct store *s, struct store_lease *l, const struct plan *p,
+        const struct export_options *o, struct error *err) must_check;
+int write_rootfs(struct store *s, struct store_lease *l, const struct export_image *images,
+        size_t n, const struct export_options *o, struct error *err) must_check;
+
+#endif

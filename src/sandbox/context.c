@@ -1,0 +1,316 @@
+/* sandbox/context.c - the builder's side: starts the keeper at the first step, sends it steps,
+ * reads how they ended. Thread-safe: the keeper's socket keeps message boundaries, each step has a
+ * socket of its own. */
+#include "sandbox/sandbox.h"
+#include "sandbox/wire.h"
+#include "sys/mount.h"
+#include "sys/path.h"
+#include "sys/process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+
+struct sandbox_context {
+	pthread_mutex_t lock;
+	int staging_fd;
+	int sock; /* to the keeper; -1: not started */
+	int pidfd;
+	uint32_t next_id;
+};
+
+struct sandbox_context *sandbox_context_new(int staging_fd)
+{
+	struct sandbox_context *c = new0(struct sandbox_context, 1);
+	pthread_mutex_init(&c->lock, NULL);
+	c->staging_fd = fcntl(staging_fd, F_DUPFD_CLOEXEC, 3);
+	c->sock = c->pidfd = -1;
+	c->next_id = 1;
+	return c;
+}
+
+void sandbox_context_free(struct sandbox_context *c)
+{
+	if (!c)
+		return;
+	if (c->sock >= 0) {
+		int status;
+		close(c->sock);
+		/* It ends by itself, once it has cleared away the last step's scratch; but one that
+		 * was stopped would never know. */
+		struct pollfd p = {c->pidfd, POLLIN, 0};
+		(void)!poll(&p, 1, 500);
+		syscall(SYS_pidfd_send_signal, c->pidfd, SIGKILL, NULL, 0);
+		(void)!sys_wait_pidfd(c->pidfd, &status);
+		close(c->pidfd);
+	}
+	close_ptr(&c->staging_fd);
+	pthread_mutex_destroy(&c->lock);
+	free(c);
+}
+
+/* sealed_copy - our program in memory that nobody can write to. */
+static int sealed_copy(void)
+{
+	_cleanup_close_ int exe = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	_cleanup_close_ int mem = memfd_create("strake", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	struct stat st;
+	if (exe < 0 || mem < 0 || fstat(exe, &st) < 0)
+		return -errno;
+	for (off_t at = 0; at < st.st_size;) {
+		ssize_t n = sendfile(mem, exe, &at, (size_t)(st.st_size - at));
+		if (n <= 0)
+			return n < 0 ? -errno : -EIO;
+	}
+	if (fcntl(mem, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
+		return -errno;
+	return take_fd(&mem);
+}
+
+/* own_program - our program through a read-only mount that is attached nowhere: a step that gets
+ * hold of /proc/self/exe ("#!/proc/self/exe" as /bin/sh) can open it, never write to it. */
+static int own_program(void)
+{
+	char path[4096];
+	struct stat exe, st;
+	ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 1);
+	if (n < 0 || stat("/proc/self/exe", &exe) < 0)
+		return -errno;
+	path[n] = '\0';
+	_cleanup_close_ int fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) < 0 || st.st_dev != exe.st_dev || st.st_ino != exe.st_ino)
+		return sealed_copy(); /* replaced on disk since we started */
+	_cleanup_close_ int m = sys_bind_clone(fd, "", false);
+	if (m < 0 || sys_mount_attr(m, false, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID, 0) < 0)
+		return sealed_copy();
+	return take_fd(&m);
+}
+
+static int start_keeper(struct sandbox_context *c, struct error *err)
+{
+	int sv[2];
+	if (c->staging_fd < 0)
+		return err_set(err, ERR_INTERNAL, "the sandbox has no staging directory");
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv) < 0)
+		return err_sys(err, errno, "cannot make a socket pair");
+	_cleanup_close_ int ours = sv[0], theirs = sv[1];
+	_cleanup_close_ int exe = own_program();
+	if (exe < 0)
+		return err_sys(err, exe, "cannot open strake's own program");
+	const char *argv[] = {SANDBOX_HELPER_ARGV0, NULL};
+	/* The host's PATH, to find pasta; steps never see this environment. */
+	_cleanup_free_ char *path = xasprintf("PATH=%s", str_or_empty(getenv("PATH")));
+	const char *env[] = {path, NULL};
+	int keep[] = {theirs, c->staging_fd, exe}; /* become 3, 4, 5: keeper.c */
+	struct sys_spawn s = {.path = "/proc/self/fd/5",
+	        .argv = argv,
+	        .env = env,
+	        .stdin_fd = -1,
+	        .stdout_fd = -1,
+	        .stderr_fd = -1,
+	        .keep_fds = keep,
+	        .n_keep = 3,
+	        .cwd_fd = -1,
+	        .new_session = true,
+	        .namespaces = CLONE_NEWPID};
+	int r = sys_spawn(&s, NULL, &c->pidfd);
+	if (r < 0)
+		return err_sys(err, r, "cannot start the sandbox");
+	c->sock = take_fd(&ours);
+	return 0;
+}
+
+/* ready - the keeper's socket and a new step id. */
+static int ready(struct sandbox_context *c, uint32_t *ret_id, struct error *err)
+{
+	pthread_mutex_lock(&c->lock);
+	int r = c->sock >= 0 ? 0 : start_keeper(c, err);
+	*ret_id = c->next_id++;
+	pthread_mutex_unlock(&c->lock);
+	return r;
+}
+
+static int keeper_gone(int r, struct error *err)
+{
+	if (r == -EPIPE || r == -ECONNRESET || r == 0)
+		return err_set(err, ERR_SYSTEM, "the sandbox's keeper process was killed");
+	return err_sys(err, r, "cannot talk to the sandbox");
+}
+
+int sandbox_context_warm(struct sandbox_context *c, struct error *err)
+{
+	uint32_t id;
+	if (ready(c, &id, err) < 0)
+		return -1;
+	struct wire_order_msg m = {.order = WIRE_WARM};
+	int r = wire_send(c->sock, &m, sizeof(m), NULL, 0);
+	return r < 0 ? keeper_gone(r, err) : 0;
+}
+
+/* step_socket - a listening socket file in the step's scratch directory with the owner and mode
+ * that the mount asks for, and a proxy behind it. Returns an O_PATH descriptor of the file. */
+static int step_socket(struct sandbox_context *c, uint32_t id, size_t i,
+        const struct sandbox_mount *m, struct error *err)
+{
+	char dir[24], name[32];
+	struct stat st;
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
+	if (fstat(m->source_fd, &st) < 0 || !S_ISSOCK(st.st_mode))
+		return err_set(
+		        err, ERR_BUILD, "the source of the mount on %s is not a socket", m->target);
+	snprintf(dir, sizeof(dir), "step-%u", id);
+	snprintf(name, sizeof(name), "socket%zu", i);
+	if (mkdirat(c->staging_fd, dir, 0700) < 0 && errno != EEXIST)
+		return err_sys(err, errno, "cannot make a directory for a socket");
+	_cleanup_close_ int d = sys_open_beneath(c->staging_fd, dir, O_RDONLY | O_DIRECTORY, 0);
+	if (d < 0)
+		return err_sys(err, d, "cannot open the directory for a socket");
+	snprintf(a.sun_path, sizeof(a.sun_path), "/proc/self/fd/%d/%s", d, name);
+	_cleanup_close_ int s = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (s < 0 || bind(s, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(s, 16) < 0)
+		return err_sys(err, errno, "cannot make the socket for %s", m->target);
+	if (fchownat(d, name, m->uid, m->gid, AT_SYMLINK_NOFOLLOW) < 0 ||
+	        fchmodat(d, name, m->mode & 0777, 0) < 0)
+		return err_sys(err, errno, "cannot set the owner of the socket for %s", m->target);
+	int fds[2] = {s, m->source_fd};
+	struct wire_order_msg o = {.order = WIRE_PROXY, .id = id};
+	int r = wire_send(c->sock, &o, sizeof(o), fds, 2);
+	if (r < 0)
+		return keeper_gone(r, err);
+	r = sys_open_beneath(d, name, O_PATH | O_NOFOLLOW, 0);
+	return r < 0 ? err_sys(err, r, "cannot open the socket for %s", m->target) : r;
+}
+
+struct sockets {
+	int *v;
+	size_t n;
+};
+
+static void sockets_release(struct sockets *s)
+{
+	for (size_t i = 0; i < s->n; i++)
+		close(s->v[i]);
+	free(s->v);
+}
+
+/* with_proxies - the mounts, SOCKET ones pointing to their proxies. */
+static int with_proxies(struct sandbox_context *c, uint32_t id, const struct sandbox_spec *spec,
+        struct sandbox_mount *mounts, struct sockets *opened, struct error *err)
+{
+	opened->v = new0(int, spec->n_mounts);
+	for (size_t i = 0; i < spec->n_mounts; i++) {
+		mounts[i] = spec->mounts[i];
+		if (mounts[i].type != SANDBOX_MOUNT_SOCKET)
+			continue;
+		int fd = step_socket(c, id, i, &mounts[i], err);
+		if (fd < 0)
+			return -1;
+		opened->v[opened->n++] = fd;
+		mounts[i].source_fd = fd;
+		mounts[i].source = NULL;
+	}
+	return 0;
+}
+
+static int check(const struct sandbox_spec *s, struct error *err)
+{
+	if (!s->argv || !s->argv->n)
+		return err_set(err, ERR_BUILD, "there is no command to run");
+	if (s->network > SANDBOX_NET_NONE)
+		return err_set(err, ERR_INTERNAL, "unknown network mode %d", s->network);
+	if (s->upper_fd >= 0 && s->work_fd < 0)
+		return err_set(err, ERR_INTERNAL, "a writable root needs a work directory");
+	for (size_t i = 0; i < s->n_mounts; i++)
+		if (!s->mounts[i].target || !*s->mounts[i].target)
+			return err_set(err, ERR_BUILD, "a mount has no target");
+	return 0;
+}
+
+int sandbox_start(struct sandbox_context *c, const struct sandbox_spec *spec,
+        struct sandbox_process *ret, struct error *err)
+{
+	int sv[2];
+	uint32_t id;
+	if (check(spec, err) < 0 || ready(c, &id, err) < 0)
+		return -1;
+	_cleanup_free_ struct sandbox_mount *mounts = new0(struct sandbox_mount, spec->n_mounts);
+	_cleanup_(sockets_release) struct sockets opened = {0};
+	if (with_proxies(c, id, spec, mounts, &opened, err) < 0)
+		return -1;
+	struct sandbox_spec s = *spec;
+	s.mounts = mounts;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv) < 0)
+		return err_sys(err, errno, "cannot make a socket pair");
+	_cleanup_close_ int ours = sv[0], theirs = sv[1];
+	struct wire_order_msg m = {.order = WIRE_START,
+	        .id = id,
+	        .network = s.network,
+	        .memory_max = s.memory_max,
+	        .pids_max = s.pids_max,
+	        .cpu_milli = s.cpus > 0 ? (uint64_t)(s.cpus * 1000 + 0.5) : 0};
+	int r = wire_send(c->sock, &m, sizeof(m), &theirs, 1);
+	if (r < 0)
+		return keeper_gone(r, err);
+	close_ptr(&theirs);
+	r = wire_send_spec(ours, &s);
+	/* EPIPE: it failed before it read all; the reason waits in the socket for sandbox_wait. */
+	if (r < 0 && r != -EPIPE && r != -ECONNRESET)
+		return err_sys(err, r, "cannot send the step to the sandbox");
+	int dup = fcntl(ours, F_DUPFD_CLOEXEC, 3);
+	if (dup < 0)
+		return err_sys(err, errno, "cannot duplicate a descriptor");
+	*ret = (struct sandbox_process){
+	        .pidfd = dup, .status_fd = take_fd(&ours), .context = c, .id = id};
+	return 0;
+}
+
+static int take_report(const struct wire_report_msg *m, struct error *err)
+{
+	char text[sizeof(m->text) + 2] = {0};
+	memcpy(text, m->text, sizeof(m->text));
+	err_set(err, (enum err_class)m->class, "%s", text);
+	err->errnum = m->errnum;
+	const char *hint = text + strlen(text) + 1;
+	return *hint ? err_hint(err, "%s", hint) : -1;
+}
+
+int sandbox_wait(struct sandbox_process *p, int *ret_exit, struct error *err)
+{
+	struct wire_report_msg m;
+	int result = 0;
+	for (;;) {
+		int r = wire_recv(p->status_fd, &m, sizeof(m), NULL, 0);
+		if (r <= 0) {
+			if (!error_is_set(err))
+				keeper_gone(r, err);
+			result = -1;
+			break;
+		}
+		if (m.report == WIRE_ERROR) {
+			result = take_report(&m, err);
+			continue;
+		}
+		*ret_exit = m.status;
+		p->oom_killed = m.oom;
+		break;
+	}
+	close_ptr(&p->status_fd);
+	close_ptr(&p->pidfd);
+	return result;
+}
+
+void sandbox_kill(struct sandbox_process *p, int sig)
+{
+	struct wire_order_msg m = {.order = WIRE_KILL, .id = p->id, .signal = sig};
+	(void)!wire_send(p->context->sock, &m, sizeof(m), NULL, 0); /* gone: so are its steps */
+}

@@ -1,0 +1,250 @@
+/* sandbox/keeper.c - helper mode: the one process a context that starts and ends all its steps.
+ *
+ * It is pid 1 of a pid namespace in which all steps (each in a namespace of its own), network
+ * programs and proxies live: when it ends, for whatever reason, the kernel ends them all. It ends
+ * when the builder closes the socket, which a killed builder does too. It shares the builder's
+ * mount namespace, because layers can only be mounted where their descriptors were opened. */
+#include "sandbox/cgroup.h"
+#include "sandbox/proxy.h"
+#include "sandbox/step.h"
+#include "sandbox/wire.h"
+#include "sys/path.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+/* Descriptors the builder passes, in this order. */
+enum { KEEPER_SOCKET = 3, KEEPER_STAGING = 4, KEEPER_EXE = 5 };
+
+struct running {
+	uint32_t id;
+	pid_t pid; /* of the step, or of the proxy */
+	int sock;  /* -1: a proxy */
+	struct cgroup cgroup;
+};
+
+struct keeper {
+	struct running *v;
+	size_t n, cap;
+	struct network net;
+	struct seccomp_filter filter;
+	bool cgroup_v2;
+};
+
+static void scratch_name(char *buf, size_t n, uint32_t id)
+{
+	snprintf(buf, n, "step-%u", id);
+}
+
+static void send_exit(int sock, int status, bool oom)
+{
+	struct wire_report_msg m = {.report = WIRE_EXIT, .status = status, .oom = oom};
+	(void)!wire_send(sock, &m, sizeof(m), NULL, 0); /* a builder that gave up reads no more */
+}
+
+static void send_failure(int sock, const struct error *err)
+{
+	struct wire_report_msg m = {
+	        .report = WIRE_ERROR, .status = 1, .class = err->class, .errnum = err->errnum};
+	size_t n = MIN(strlen(err->msg), (size_t)2000);
+	memcpy(m.text, err->msg, n);
+	snprintf(m.text + n + 1, sizeof(m.text) - n - 1, "%s", str_or_empty(err->hint));
+	(void)!wire_send(sock, &m, sizeof(m), NULL, 0);
+	send_exit(sock, 1, false);
+}
+
+static pid_t fork_into(unsigned long namespaces)
+{
+#if defined(__s390x__)
+	return (pid_t)syscall(SYS_clone, NULL, namespaces | SIGCHLD, NULL, NULL, NULL);
+#else
+	return (pid_t)syscall(SYS_clone, namespaces | SIGCHLD, NULL, NULL, NULL, NULL);
+#endif
+}
+
+static noreturn_ void become_step(
+        struct keeper *k, const struct wire_order_msg *m, int sock, int cgroup)
+{
+	struct step s = {.staging_fd = KEEPER_STAGING,
+	        .scratch_fd = -1,
+	        .net = &k->net,
+	        .filter = &k->filter,
+	        .cgroup_v2 = k->cgroup_v2,
+	        .cgroup_fd = cgroup,
+	        .files_fd = -1,
+	        .resolv_fd = -1,
+	        .root_mount = -1,
+	        .root_fd = -1,
+	        .sys_bind = -1,
+	        .console = -1};
+	scratch_name(s.scratch_name, sizeof(s.scratch_name), m->id);
+	step_main(&s, sock);
+}
+
+static int prepare_start(
+        struct keeper *k, const struct wire_order_msg *m, struct cgroup *cg, struct error *err)
+{
+	if (!k->filter.n) {
+		seccomp_build(&k->filter);
+		k->cgroup_v2 = cgroup_is_v2();
+	}
+	if (m->network == SANDBOX_NET_PRIVATE && network_begin(&k->net, err) < 0)
+		return -1;
+	if (m->memory_max || m->pids_max || m->cpu_milli)
+		return cgroup_make(m->id, m->memory_max, m->pids_max, m->cpu_milli, cg, err);
+	return 0;
+}
+
+static void add_running(struct keeper *k, struct running r)
+{
+	vec_grow(&k->v, &k->cap, k->n + 1);
+	k->v[k->n++] = r;
+}
+
+static void start_step(struct keeper *k, const struct wire_order_msg *m, int sock)
+{
+	_cleanup_error_ struct error err = ERROR_INIT;
+	struct cgroup cg = {.fd = -1, .parent_fd = -1};
+	unsigned long ns = CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS;
+	if (m->network == SANDBOX_NET_NONE)
+		ns |= CLONE_NEWNET;
+	pid_t pid = -1;
+	if (prepare_start(k, m, &cg, &err) >= 0) {
+		pid = fork_into(ns);
+		if (pid == 0)
+			become_step(k, m, sock, cg.fd);
+		if (pid < 0)
+			err_sys(&err, errno, "cannot start a process in new namespaces");
+	}
+	if (pid < 0) {
+		send_failure(sock, &err);
+		close(sock);
+		cgroup_end(&cg);
+		return;
+	}
+	add_running(k, (struct running){m->id, pid, sock, cg});
+}
+
+static void start_proxy(struct keeper *k, const struct wire_order_msg *m, const int *fds)
+{
+	pid_t pid = fork();
+	if (pid == 0)
+		proxy_main(fds[0], fds[1]);
+	if (pid > 0)
+		add_running(k, (struct running){m->id, pid, -1, {.fd = -1, .parent_fd = -1}});
+	close(fds[0]);
+	close(fds[1]);
+}
+
+static void kill_step(struct keeper *k, uint32_t id, int sig)
+{
+	for (size_t i = 0; i < k->n; i++)
+		if (k->v[i].id == id && k->v[i].sock >= 0)
+			kill(k->v[i].pid, sig);
+}
+
+/* obey - one order; false when the builder is gone. */
+static bool obey(struct keeper *k)
+{
+	struct wire_order_msg m;
+	_cleanup_error_ struct error err = ERROR_INIT;
+	int fds[2];
+	int r = wire_recv(KEEPER_SOCKET, &m, sizeof(m), fds, 2);
+	if (r <= 0)
+		return r == -EMFILE;
+	switch (m.order) {
+	case WIRE_START:
+		if (fds[0] >= 0)
+			start_step(k, &m, fds[0]);
+		fds[0] = -1;
+		break;
+	case WIRE_PROXY:
+		if (fds[0] >= 0 && fds[1] >= 0) {
+			start_proxy(k, &m, fds);
+			fds[0] = fds[1] = -1;
+		}
+		break;
+	case WIRE_KILL:
+		kill_step(k, m.id, m.signal);
+		break;
+	case WIRE_WARM:
+		/* A failure shows when a step asks for the network. */
+		(void)!network_begin(&k->net, &err);
+		break;
+	}
+	close_ptr(&fds[0]);
+	close_ptr(&fds[1]);
+	return true;
+}
+
+/* finished - the step's pid namespace is dead and its mounts are gone: the kernel lets us reap its
+ * first process only then. */
+static void finished(struct keeper *k, size_t i, int wstatus)
+{
+	struct running r = k->v[i];
+	k->v[i] = k->v[--k->n];
+	if (r.sock < 0)
+		return;
+	for (size_t j = 0; j < k->n; j++)
+		if (k->v[j].id == r.id)
+			kill(k->v[j].pid, SIGKILL); /* its proxies */
+	char name[24];
+	scratch_name(name, sizeof(name), r.id);
+	bool oom = cgroup_end(&r.cgroup);
+	send_exit(
+	        r.sock, WIFSIGNALED(wstatus) ? 128 + WTERMSIG(wstatus) : WEXITSTATUS(wstatus), oom);
+	close(r.sock);
+	/* After the answer: the builder goes on meanwhile. What fails here goes with the staging
+	 * directory. */
+	(void)!sys_remove_tree(KEEPER_STAGING, name);
+}
+
+static void reap(struct keeper *k)
+{
+	int status;
+	pid_t pid;
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+		for (size_t i = 0; i < k->n; i++)
+			if (k->v[i].pid == pid) {
+				finished(k, i, status);
+				break;
+			}
+}
+
+int sandbox_helper_main(int argc, char **argv)
+{
+	(void)argc;
+	(void)argv;
+	/* The image of this process came through a read-only mount of its own, see context.c. */
+	close(KEEPER_EXE);
+	prctl(PR_SET_NAME, SANDBOX_HELPER_ARGV0, 0, 0, 0);
+	struct keeper k = {0};
+	network_init(&k.net);
+	sigset_t chld;
+	sigemptyset(&chld);
+	sigaddset(&chld, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &chld, NULL);
+	int sig = signalfd(-1, &chld, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (sig < 0)
+		return 1;
+	struct pollfd p[2] = {{KEEPER_SOCKET, POLLIN, 0}, {sig, POLLIN, 0}};
+	for (;;) {
+		if (poll(p, 2, -1) < 0 && errno != EINTR)
+			return 1;
+		struct signalfd_siginfo si;
+		if (p[1].revents & POLLIN) {
+			while (read(sig, &si, sizeof(si)) == (ssize_t)sizeof(si))
+				;
+			reap(&k);
+		}
+		if (p[0].revents && !obey(&k))
+			_exit(0);
+	}
+}

@@ -1,0 +1,77 @@
+/* sandbox/step.h - the process that becomes a RUN step, from fork to exec.
+ *
+ * Order, and why: (1) everything that clones mounts or uses layer descriptors happens in the
+ * builder's mount namespace, as the kernel refuses to clone mounts of another namespace; all of it
+ * stays detached. (2) unshare the mount namespace, attach, pivot. (3) give up rights and exec.
+ * Single-threaded; on failure the error goes to the builder and the process exits. */
+#ifndef STRAKE_SANDBOX_STEP_H
+#define STRAKE_SANDBOX_STEP_H
+
+#include "base/error.h"
+#include "sandbox/network.h"
+#include "sandbox/sandbox.h"
+#include "sandbox/seccomp.h"
+#include "sandbox/user.h"
+
+struct step_mount {
+	const struct sandbox_mount *m;
+	int fd; /* detached mount; -1 for FILE (it lives in the files tmpfs) */
+	bool is_dir;
+	bool resolve_later; /* fd is a whole root file system, m->source is to be found in it */
+	char *path;         /* target in the rootfs, free of links; relative */
+};
+
+#define STEP_N_DEVICES 6
+struct step {
+	struct sandbox_spec spec;
+	int staging_fd; /* the context's; scratch is made below it as scratch_name */
+	char scratch_name[24];
+	int scratch_fd; /* -1 until needed */
+	struct network *net;
+	const struct seccomp_filter *filter;
+	bool cgroup_v2; /* the host has the unified hierarchy only */
+	int cgroup_fd;  /* limits; -1: none */
+
+	int files_fd;   /* detached tmpfs with hosts, resolv.conf, secrets, an empty directory */
+	int resolv_fd;  /* resolv.conf, written when the network is known */
+	int root_mount; /* the overlay, detached */
+	int root_fd;    /* its root directory */
+	int sys_bind;   /* clone of the host's /sys where a new sysfs is refused; else -1 */
+	int console;    /* clone of the pty slave; -1: none */
+	int device_fds[STEP_N_DEVICES];
+	struct step_mount *mounts;
+	char *hosts_path, *resolv_path; /* link-free targets */
+	struct sandbox_user user;
+};
+
+/* rootfs.c: layers, missing mount points. */
+int step_scratch_dir(struct step *s, const char *name, struct error *err) must_check; /* new; fd */
+int step_overlay(struct step *s, const int *lowers, size_t n, int upper, int work, bool read_only,
+        struct error *err) must_check;
+int step_build_rootfs(struct step *s, struct error *err) must_check;
+/* resolve.c: where a path leads inside a root, made of existing and missing parts. */
+struct resolved {
+	char *path;      /* relative, free of links, no trailing slash; "" for the root */
+	size_t existing; /* this many bytes of path exist (whole components) */
+	uint32_t mode;   /* st_mode of the whole path where all of it exists; else 0 */
+};
+int resolve_in_root(int root, const char *target, struct resolved *ret) must_check; /* -errno */
+/* resolve_make - create the missing part beneath root: directories 0755, the last one a directory
+ * or an empty file. O_PATH descriptor of the whole path. */
+int resolve_make(int root, const struct resolved *r, bool is_dir) must_check; /* -errno */
+bool path_is_or_below(const char *path, const char *dir);
+
+/* mounts.c: RUN --mount. */
+int step_prepare_mounts(struct step *s, struct error *err) must_check;
+int step_attach_mounts(struct step *s, struct error *err) must_check;
+/* system.c: /proc, /sys, /dev, masks, hosts and resolv.conf. */
+int step_prepare_system(struct step *s, struct error *err) must_check;
+int step_attach_system(struct step *s, struct error *err) must_check;
+/* credentials.c */
+int step_set_limits(struct step *s, struct error *err) must_check;
+int step_drop_rights(struct step *s, struct error *err) must_check;
+
+/* step_main - never returns. sock: the step's socket. */
+noreturn_ void step_main(struct step *s, int sock);
+
+#endif
