@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <sys/random.h>
 
-#define BACKOFF_MS 500u
 #define BACKOFF_MAX_MS 15000u
 #define RETRY_AFTER_MAX 60
 
@@ -177,22 +176,22 @@ static bool status_may_pass(long status)
 	       status == 503 || status == 504;
 }
 
-static unsigned backoff_ms(unsigned attempt)
+static unsigned backoff_ms(unsigned first, unsigned attempt)
 {
-	unsigned ms = BACKOFF_MS << MIN(attempt, 5u), jitter = 0;
+	unsigned ms = first << MIN(attempt, 5u), jitter = 0;
 	if (getrandom(&jitter, sizeof(jitter), GRND_NONBLOCK) != sizeof(jitter))
 		jitter = 0;
 	ms = MIN(ms, BACKOFF_MAX_MS);
-	return ms - ms / 4 + jitter % (ms / 2);
+	return ms - ms / 4 + jitter % (ms / 2 + 1);
 }
 
 /* How long to wait before the next try; false: there is no point in one. */
-static bool worth_waiting(int r, const struct http_response *resp, unsigned attempt,
-        unsigned max_attempts, unsigned *ret_ms)
+static bool worth_waiting(const struct registry_config *cfg, int r,
+        const struct http_response *resp, unsigned attempt, unsigned max_attempts, unsigned *ret_ms)
 {
 	if (attempt >= max_attempts)
 		return false;
-	*ret_ms = backoff_ms(attempt);
+	*ret_ms = backoff_ms(cfg->retry_pause, attempt);
 	if (r < 0) {
 		/* Nobody listens: one more try for a server that is just restarting. */
 		return resp->retryable && !resp->local && !(resp->refused && attempt >= 1);
@@ -267,7 +266,7 @@ int client_exchange(struct registry_client *c, struct client_call *call, struct 
 		/* A transfer that moved forward has earned all its tries again. */
 		bool moved = r < 0 && call->progress && *call->progress > before;
 		unsigned ms = 0;
-		if (!worth_waiting(r, resp, moved ? 0 : attempt, max_attempts, &ms)) {
+		if (!worth_waiting(&c->config, r, resp, moved ? 0 : attempt, max_attempts, &ms)) {
 			if (r < 0 && resp->refused)
 				mark_down(c, call->ep);
 			return r;

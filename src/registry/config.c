@@ -14,7 +14,8 @@
 
 void registry_config_init(struct registry_config *c)
 {
-	*c = (struct registry_config){.connect_timeout = 15, .stall_timeout = 60, .retries = 4};
+	*c = (struct registry_config){
+	        .connect_timeout = 15, .stall_timeout = 60, .retries = 4, .retry_pause = 500};
 }
 
 void registry_config_release(struct registry_config *c)
@@ -171,13 +172,16 @@ static int set_host_key(struct registry_host *h, const char *key, const char *v,
 static int set_http_key(
         struct registry_config *c, const char *key, const char *v, struct error *err)
 {
-	static const char *const known[] = {"connect-timeout", "stall-timeout", "retries"};
+	static const char *const known[] = {
+	        "connect-timeout", "stall-timeout", "retries", "retry-pause"};
 	if (str_eq(key, "connect-timeout"))
 		return parse_number(key, v, 1, 3600, &c->connect_timeout, err);
 	if (str_eq(key, "stall-timeout"))
 		return parse_number(key, v, 1, 3600, &c->stall_timeout, err);
 	if (str_eq(key, "retries"))
 		return parse_number(key, v, 0, 100, &c->retries, err);
+	if (str_eq(key, "retry-pause"))
+		return parse_number(key, v, 1, 60000, &c->retry_pause, err);
 	return unknown_key(key, "[http]", known, ARRAY_SIZE(known), err);
 }
 

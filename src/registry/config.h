@@ -18,10 +18,11 @@ struct registry_config {
 	size_t n, cap;
 	unsigned connect_timeout, stall_timeout; /* seconds */
 	unsigned retries;                        /* after the first try */
+	unsigned retry_pause;                    /* milliseconds before the first retry */
 };
 #define _cleanup_registry_config_ _cleanup_(registry_config_release)
 
-void registry_config_init(struct registry_config *c); /* the defaults: 15 s, 60 s, 4 */
+void registry_config_init(struct registry_config *c); /* the defaults */
 void registry_config_release(struct registry_config *c);
 /* registry_config_parse - ERR_SYNTAX at file:line for anything that is not understood. c is
  * initialised. */

@@ -351,7 +351,7 @@ int registry_put_blob(struct registry_client *c, const struct oci_ref *ref, cons
 		if (r == 1)
 			break;
 		bool was_413 = r == 0 && resp.status == 413;
-		unsigned wait = was_413 ? 0 : 500u << MIN(attempt, 5u);
+		unsigned wait = was_413 ? 0 : c->config.retry_pause << MIN(attempt, 5u);
 		if (resp.retry_after > 0 && resp.retry_after <= 60)
 			wait = (unsigned)resp.retry_after * 1000;
 		struct error pause_err = ERROR_INIT;
@@ -466,7 +466,8 @@ static int flush_chunk(struct upload_sink *s, struct error *err)
 		if (!again)
 			return r < 0 ? -1 : upload_refused(&s->u, "uploading a chunk", &resp, err);
 		struct error pause_err = ERROR_INIT;
-		if (http_pause(s->u.c->http, 500u << MIN(attempt, 5u), &pause_err) < 0) {
+		if (http_pause(s->u.c->http, s->u.c->config.retry_pause << MIN(attempt, 5u),
+		            &pause_err) < 0) {
 			error_move(err, &pause_err);
 			return -1;
 		}
