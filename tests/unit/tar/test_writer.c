@@ -111,7 +111,8 @@ static void plain(void)
 	add(&t, TREE_DIR, "work")->opaque = true;
 	tree_sort(&t);
 	const char *hex = write_tree(&t, NULL, &sb);
-	is_str(hex, "7a54b61d2d1197803adeef677a5df544ee092dfdb8b4bc31eb452e55c332a2da", "golden archive of plain entries");
+	is_str(hex, "7a54b61d2d1197803adeef677a5df544ee092dfdb8b4bc31eb452e55c332a2da",
+	        "golden archive of plain entries");
 	is_int(sb.len, (2 + 1 + 1 + 2 + 1 + 1 + 1 + 1 + 2 + 2) * TAR_BLOCK, "blocks");
 	const struct tar_header *h = header(&sb, 0);
 	is_str(h->name, "block", "name");
@@ -189,7 +190,9 @@ static void big(void)
 	        .xattrs = xs,
 	        .n_xattrs = 2};
 	tree_add(&t, &e);
-	is_str(write_tree(&t, NULL, &sb), "8ce424c7ab09838d92168a72435627c4f7d51cb0dc9cabe95bcdd4378e9248cc", "golden archive of pax records");
+	is_str(write_tree(&t, NULL, &sb),
+	        "8ce424c7ab09838d92168a72435627c4f7d51cb0dc9cabe95bcdd4378e9248cc",
+	        "golden archive of pax records");
 	const char *want = "45 SCHILY.xattr.security.capability=\1\0\0\2\0\n=\0\n"
 	                   "28 SCHILY.xattr.user.a%3Db=\n"
 	                   "18 gid=4294967294\n";
