@@ -39,6 +39,28 @@ int store_image_config(
 	return oci_image_parse(text, n, what, ret, err);
 }
 
+static bool row(sqlite3_stmt *q, struct store_image *ret)
+{
+	struct store_image im = {0};
+	const char *hex = (const char *)sqlite3_column_text(q, 1);
+	if (!hex || !hex_decode(im.id.b, sizeof(im.id.b), hex, strlen(hex)))
+		return false;
+	char *const to[] = {
+	        im.platform.os, im.platform.arch, im.platform.variant, im.platform.os_version};
+	const size_t max[] = {sizeof(im.platform.os), sizeof(im.platform.arch),
+	        sizeof(im.platform.variant), sizeof(im.platform.os_version)};
+	for (int i = 0; i < 4; i++)
+		snprintf(to[i], max[i], "%s",
+		        str_or_empty((const char *)sqlite3_column_text(q, 3 + i)));
+	im.name = xstrdup(str_or_empty((const char *)sqlite3_column_text(q, 0)));
+	im.manifest_digest = db_text(q, 2);
+	im.created = sqlite3_column_int64(q, 7);
+	im.tagged_at = sqlite3_column_int64(q, 8);
+	im.size = (uint64_t)sqlite3_column_int64(q, 9);
+	*ret = im;
+	return true;
+}
+
 /* --- writing -------------------------------------------------------------------------------- */
 
 struct put {
@@ -154,6 +176,42 @@ static int put_row(struct store *s, const struct put *p, struct error *err)
 	return db_done(s, q, err);
 }
 
+/* same_row - the row under the cursor is what would be written. A cached build tags the same image
+ * again and again: that must not cost a disk flush. Once an hour it is written all the same, for
+ * its age. */
+static bool same_row(sqlite3_stmt *q, const struct put *p)
+{
+	struct store_image im;
+	if (!row(q, &im))
+		return false;
+	int64_t age = store_now() - im.tagged_at;
+	bool same = digest_eq(&im.id, p->config) && oci_platform_equal(&im.platform, p->p) &&
+	            str_eq(str_or_empty(im.manifest_digest), str_or_empty(p->manifest)) &&
+	            im.size == p->size && im.created == p->created && age >= 0 &&
+	            age < STORE_TOUCH_GRAIN;
+	store_image_release(&im);
+	return same;
+}
+
+/* is_current - 1: nothing to write. */
+static int is_current(struct store *s, const struct put *p, struct error *err)
+{
+	char hex[DIGEST_HEX_MAX];
+	digest_hex(p->config, hex);
+	sqlite3_stmt *q = db_stmt(s, *p->name ? ST_IMAGE_BY_NAME : ST_IMAGE_BY_ID, err);
+	if (!q || store_pin(s->leases, 'I', p->config, err) < 0)
+		return -1;
+	db_bind_text(q, 1, *p->name ? p->name : hex);
+	int rc, same = 0, others = 0;
+	while ((rc = db_step(s, q, err)) > 0) {
+		if (same_row(q, p))
+			same++;
+		else
+			others++;
+	}
+	return rc < 0 ? -1 : same && (p->add || !others || !*p->name);
+}
+
 int store_image_put(struct store *s, const char *name, const struct digest *config,
         const struct oci_platform *p, const char *manifest_digest, uint64_t size, int64_t created,
         bool add_platform, struct error *err)
@@ -169,11 +227,19 @@ int store_image_put(struct store *s, const char *name, const struct digest *conf
 	        created, add_platform};
 	if (rc == 0) {
 		do {
+			rc = db_begin(s, DB_READ, err);
+			if (rc == 0)
+				rc = db_end(s, is_current(s, &put, err), err);
+		} while (db_again(s, rc, err));
+	}
+	if (rc == 0) {
+		do {
 			rc = db_begin(s, DB_DURABLE, err);
 			if (rc == 0)
 				rc = db_end(s, put_row(s, &put, err), err);
 		} while (db_again(s, rc, err));
 	}
+	rc = MIN(rc, 0);
 	oci_image_release(&im);
 	if (rc < 0)
 		(void)err_wrap(err, "cannot write the image %s", *name ? name : "to the store");
@@ -181,28 +247,6 @@ int store_image_put(struct store *s, const char *name, const struct digest *conf
 }
 
 /* --- reading -------------------------------------------------------------------------------- */
-
-static bool row(sqlite3_stmt *q, struct store_image *ret)
-{
-	struct store_image im = {0};
-	const char *hex = (const char *)sqlite3_column_text(q, 1);
-	if (!hex || !hex_decode(im.id.b, sizeof(im.id.b), hex, strlen(hex)))
-		return false;
-	char *const to[] = {
-	        im.platform.os, im.platform.arch, im.platform.variant, im.platform.os_version};
-	const size_t max[] = {sizeof(im.platform.os), sizeof(im.platform.arch),
-	        sizeof(im.platform.variant), sizeof(im.platform.os_version)};
-	for (int i = 0; i < 4; i++)
-		snprintf(to[i], max[i], "%s",
-		        str_or_empty((const char *)sqlite3_column_text(q, 3 + i)));
-	im.name = xstrdup(str_or_empty((const char *)sqlite3_column_text(q, 0)));
-	im.manifest_digest = db_text(q, 2);
-	im.created = sqlite3_column_int64(q, 7);
-	im.tagged_at = sqlite3_column_int64(q, 8);
-	im.size = (uint64_t)sqlite3_column_int64(q, 9);
-	*ret = im;
-	return true;
-}
 
 struct images {
 	struct store_image *v;

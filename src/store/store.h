@@ -1,9 +1,12 @@
 /* store/store.h - everything that outlives a build: blobs, layers, tags, step records, leases.
  *
- * On disk: docs/formats/store.md. Publish order is always: write in staging, fsync, rename, fsync
- * directory, one database transaction. kill -9 anywhere leaves garbage in staging only. A missing
- * or damaged layer or blob is "not there" (and set aside), never an error of the build. Thread-safe
- * unless said otherwise. One process may hold the store open many times; many processes too. */
+ * On disk: docs/formats/store.md. Things are written in staging, renamed into place and then put
+ * on record by one database transaction; kill -9 anywhere leaves garbage in staging only. One
+ * syncfs comes before a tag is written, so that an acknowledged tag survives a power loss; what a
+ * power loss catches unsynced is verified before it is used again. A missing or damaged layer or
+ * blob is "not there" (and set aside), never an error of the build. Thread-safe unless said
+ * otherwise. One process may hold the store open many times; many processes too. After fork() the
+ * child must not use the parent's handle. */
 #ifndef STRAKE_STORE_STORE_H
 #define STRAKE_STORE_STORE_H
 
@@ -37,10 +40,12 @@ void store_warnings(struct store *s, struct strv *ret);
 /* --- leases and staging ------------------------------------------------------------------- */
 
 /* A lease is a directory staging/<id> with a lock that dies with its process. Layers and blobs
- * looked up or published under a lease are pinned until it ends: prune leaves them alone. */
+ * looked up or published under a lease are pinned until it ends: prune leaves them alone. Blobs
+ * and images that are looked up without naming a lease are pinned by the handle's oldest one. */
 struct store_lease;
 int store_lease_new(struct store *s, struct store_lease **ret, struct error *err) must_check;
 void store_lease_free(struct store_lease *l); /* removes the staging directory */
+/* store_lease_dirfd - made at the first call; -1 if that fails. */
 int store_lease_dirfd(const struct store_lease *l);
 /* store_staging_dir - a fresh empty directory in the lease; *ret_name (malloc'ed) relative to the
  * lease's directory. */
@@ -132,7 +137,9 @@ struct store_image {
 void store_image_release(struct store_image *im);
 void store_images_free(struct store_image *v, size_t n);
 /* store_image_put - the config must be a blob here and every layer known (layer or blob). Several
- * platforms of one name may be put; the tag then holds them all. */
+ * platforms of one name may be put; the tag then holds them all. When it returns 0 the tag and all
+ * it stands on survive a power loss. An image that loses its last name stays as an untagged one
+ * until it is pruned. Putting what is there already writes nothing. */
 int store_image_put(struct store *s, const char *name, const struct digest *config,
         const struct oci_platform *p, const char *manifest_digest, uint64_t size, int64_t created,
         bool add_platform, struct error *err) must_check;
@@ -142,6 +149,7 @@ int store_image_find(struct store *s, const char *name_or_id, const struct oci_p
         struct store_image *ret, struct error *err) must_check;
 int store_image_list(
         struct store *s, struct store_image **ret, size_t *ret_n, struct error *err) must_check;
+/* store_image_delete - a name (in any form), or all names of an id. Frees no space: prune does. */
 int store_image_delete(struct store *s, const char *name, struct error *err) must_check;
 /* store_image_config - read and parse the config blob. */
 int store_image_config(struct store *s, const struct digest *id, struct oci_image *ret,
@@ -150,8 +158,9 @@ int store_image_config(struct store *s, const struct digest *id, struct oci_imag
 /* --- cache mounts ---------------------------------------------------------------------------- */
 
 /* store_cache_mount - directory for RUN --mount=type=cache. The name on disk is a hash of id.
- * sharing: "shared" (no lock), "locked" (waits), "private" (a fresh one if in use). The fd of the
- * lock is *ret_lock (-1: none). *ret_new says it was created just now. */
+ * sharing: "shared" (with other sharers), "locked" (waits until it is alone), "private" (another
+ * one if this is in use). Hold *ret_lock until the step has ended: it keeps others and the
+ * collector off. *ret_new says that the directory (0755, owned by us) was created just now. */
 int store_cache_mount(struct store *s, const char *id, const char *sharing, int *ret_fd,
         int *ret_lock, bool *ret_new, struct error *err) must_check;
 
@@ -165,19 +174,25 @@ int store_build_put(
 
 /* --- collection ------------------------------------------------------------------------------ */
 
+/* What always goes: untagged images, layers and blobs that no tagged image needs, the records that
+ * name a removed layer, what was set aside as damaged. What a lease holds always stays. */
 struct store_prune_options {
 	bool dry_run;
-	bool all;    /* also tagged images' exclusive layers are kept; records of untagged go */
-	bool images; /* untag everything too (prune --all) */
-	int64_t older_than;   /* seconds since last use; 0: any */
-	uint64_t keep_bytes;  /* stop when the store is not larger; 0: remove all unused */
-	const char *cache_id; /* only this cache mount */
-	/* called for each thing that goes (or would go) */
+	bool all;             /* also cache mounts, stat caches, records that name no kept layer */
+	bool images;          /* tagged images as well */
+	int64_t older_than;   /* only what was not used for so many seconds; 0: any */
+	uint64_t keep_bytes;  /* only until the store is not larger, longest unused first, cache
+	                         mounts included; 0: all */
+	const char *cache_id; /* only this cache mount; in use: ERR_USAGE, absent: ERR_NOT_FOUND */
+	/* called for each thing that goes (or would go): kind "image", "layer", "blob", "cache",
+	 * "quarantine", "stat cache" */
 	void (*report)(
 	        void *ctx, const char *kind, const char *id, uint64_t bytes, const char *why);
 	void *ctx;
 };
-/* store_prune - one collector at a time (exclusive lock); running builds' leases are honoured. */
+/* store_prune - one collector at a time; running builds' leases are honoured. Files of other ids
+ * (subuids) can only be removed after sys_privilege_enter(); without it the rows are gone, the
+ * error says so, and the bytes are removed by the next lease that may. */
 int store_prune(struct store *s, const struct store_prune_options *o, uint64_t *ret_freed,
         struct error *err) must_check;
 
@@ -185,11 +200,14 @@ struct store_usage {
 	uint64_t layers, blobs, caches, other, total; /* real blocks in bytes */
 	uint64_t n_layers, n_blobs, n_caches;
 };
+/* store_usage - walks everything; a file with several names (layers share files) counts once. */
 int store_usage(struct store *s, struct store_usage *ret, struct error *err) must_check;
 
-/* store_fsck - every blob's digest, every layer against its manifest (repair: damaged ones are set
- * aside, dangling records and tags' missing parts reported), database integrity, no residue.
- * Problems are reported one by one; returns their number or -1. */
+/* store_fsck - the database's integrity, every blob's digest, every layer's files against its
+ * manifest (quick: sizes and manifests only), every tag's parts, no residue; repair sets damaged
+ * things aside. What killed processes left is swept or adopted, and is no problem. Problems are
+ * reported one by one; returns their number or -1. Reading all files needs
+ * sys_privilege_enter() where they belong to subuids. */
 int store_fsck(struct store *s, bool repair, bool quick,
         void (*report)(void *ctx, const char *what, const char *problem), void *ctx,
         struct error *err) must_check;

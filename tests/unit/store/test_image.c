@@ -90,6 +90,14 @@ static void test_tags(void)
 	is_int(count_images(s, &untagged), 2, "the old image is still listed");
 	is_int(untagged, 1, "without a name");
 	tag(s, "docker.io/library/old:1", &one, &amd64, false);
+	struct stat before, after;
+	char wal[128];
+	snprintf(wal, sizeof(wal), "%s/meta.db-wal", test_dir);
+	must(stat(wal, &before), &err, wal);
+	tag(s, "docker.io/library/old:1", &one, &amd64, false);
+	tag(s, "", &one, &amd64, false);
+	must(stat(wal, &after), &err, wal);
+	is_int(after.st_size, before.st_size, "tagging the same again writes nothing");
 	is_int(count_images(s, &untagged), 2, "it gets a name again");
 	is_int(untagged, 0, "and is no longer untagged");
 

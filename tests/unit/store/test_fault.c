@@ -1,0 +1,169 @@
+/* Unit tests of store/: the Nth system call fails, for every N. The promise: a named error or
+ * success, nothing half-done is ever found, and the next attempt works. Calls are intercepted at
+ * link time (--wrap), so this covers the store's own calls, not SQLite's. */
+#include <stdarg.h>
+
+#include "support.h"
+
+static int fail_at, calls, fail_errno;
+static bool fail_syncfs;
+
+static bool fails(void)
+{
+	if (fail_at && ++calls == fail_at) {
+		errno = fail_errno;
+		return true;
+	}
+	return false;
+}
+
+int __real_openat64(int dir, const char *path, int flags, ...);
+int __wrap_openat64(int dir, const char *path, int flags, ...);
+int __wrap_openat64(int dir, const char *path, int flags, ...)
+{
+	va_list ap;
+	va_start(ap, flags);
+	mode_t mode = flags & O_CREAT ? va_arg(ap, mode_t) : 0;
+	va_end(ap);
+	return fails() ? -1 : __real_openat64(dir, path, flags, mode);
+}
+
+#define WRAP(type, name, params, args)                                                             \
+	type __real_##name params;                                                                 \
+	type __wrap_##name params;                                                                 \
+	type __wrap_##name params                                                                  \
+	{                                                                                          \
+		return fails() ? -1 : __real_##name args;                                          \
+	}
+WRAP(int, renameat, (int a, const char *b, int c, const char *d), (a, b, c, d))
+WRAP(int, mkdirat, (int a, const char *b, mode_t c), (a, b, c))
+WRAP(ssize_t, write, (int a, const void *b, size_t c), (a, b, c))
+WRAP(int, flock, (int a, int b), (a, b))
+WRAP(int, fstatat64, (int a, const char *b, struct stat64 *c, int d), (a, b, c, d))
+
+int __real_syncfs(int fd);
+int __wrap_syncfs(int fd);
+int __wrap_syncfs(int fd)
+{
+	if (fail_syncfs) {
+		errno = EIO;
+		return -1;
+	}
+	return fails() ? -1 : __real_syncfs(fd);
+}
+
+static const char CONFIG[] =
+        "{\"architecture\":\"amd64\",\"os\":\"linux\",\"rootfs\":{\"type\":\"layers\",\"diff_ids\":"
+        "[\"%s\"]}}";
+
+/* attempt - all that a small build does. 0 or -1 with err. */
+static int attempt(const char *text, struct digest *ret_layer, struct error *err)
+{
+	const struct oci_platform p = {.os = "linux", .arch = "amd64"};
+	struct store *s = NULL;
+	struct store_lease *l = NULL;
+	struct tree t = TREE_INIT;
+	const struct store_layer *layer;
+	struct digest d = name_digest(text), config;
+	char json[256], str[DIGEST_STR_MAX], *name = NULL;
+	int rc = store_open(test_dir, &s, err);
+	if (rc == 0)
+		rc = store_lease_new(s, &l, err);
+	if (rc == 0) {
+		int armed = fail_at; /* the tree itself is not the store's work */
+		fail_at = 0;
+		name = stage(l, text, &t);
+		fail_at = armed;
+		rc = store_layer_publish(s, l, name, &t, &d, 1, true, &layer, err);
+	}
+	if (rc == 0)
+		rc = store_record_put(s, "step", &d, text, err);
+	if (rc == 0) {
+		snprintf(json, sizeof(json), CONFIG, digest_str(&d, str));
+		rc = store_blob_put(s, l, json, strlen(json), &config, err);
+	}
+	if (rc == 0)
+		rc = store_image_put(
+		        s, "docker.io/library/x:1", &config, &p, NULL, 1, 1, false, err);
+	fail_at = 0;
+	store_lease_free(l);
+	store_free(s);
+	tree_release(&t);
+	free(name);
+	*ret_layer = d;
+	return rc;
+}
+
+static void report(void *ctx, const char *what, const char *problem)
+{
+	printf("# %s: %s\n", what, problem);
+}
+
+static void test_every_call(int errnum, const char *what)
+{
+	int problems = 0, unnamed = 0, lost = 0, failed = 0;
+	char text[64];
+	fail_errno = errnum;
+	for (int n = 1; n < 500; n++) {
+		struct error err = ERROR_INIT;
+		struct digest d;
+		snprintf(text, sizeof(text), "%s call %d", what, n);
+		calls = 0;
+		fail_at = n;
+		int rc = attempt(text, &d, &err);
+		bool reached = calls >= n;
+		failed += rc < 0;
+		unnamed += rc < 0 && (!err.msg || err.class != ERR_SYSTEM);
+		if (rc < 0 && err.class != ERR_SYSTEM)
+			printf("# %s: %s\n", text, err.msg ? err.msg : "no message");
+		error_release(&err);
+		struct store *s = open_store();
+		int r = store_fsck(s, false, false, report, NULL, &err);
+		must(r, &err, "fsck");
+		problems += r;
+		if (rc == 0)
+			lost += has_layer(s, &d, STORE_LAYER_FD | STORE_LAYER_TREE) != 1;
+		store_free(s);
+		must(attempt(text, &d, &err), &err, "the second attempt");
+		if (!reached)
+			break;
+	}
+	snprintf(text, sizeof(text), "%s: many calls were made to fail", what);
+	ok(failed > 15, text);
+	snprintf(text, sizeof(text), "%s: each failure has a name", what);
+	is_int(unnamed, 0, text);
+	snprintf(text, sizeof(text), "%s: fsck finds nothing", what);
+	is_int(problems, 0, text);
+	snprintf(text, sizeof(text), "%s: success means it is there", what);
+	is_int(lost, 0, text);
+	remove_path(test_dir);
+}
+
+static void test_syncfs(void)
+{
+	struct error err = ERROR_INIT;
+	struct digest d;
+	fail_syncfs = true;
+	is_int(attempt("unsynced", &d, &err), -1, "a tag is refused if the disk takes no bytes");
+	ok(err.class == ERR_SYSTEM && err.hint, "with a cure");
+	error_release(&err);
+	fail_syncfs = false;
+	struct store *s = open_store();
+	struct store_image im;
+	is_int(has_layer(s, &d, 0), 0, "what it stood on is in doubt and set aside");
+	is_int(store_image_find(s, "x:1", NULL, &im, &err), 0, "the tag is not there");
+	is_int(store_fsck(s, false, false, report, NULL, &err), 0, "fsck finds nothing");
+	store_free(s);
+	is_int(attempt("unsynced", &d, &err), 0, "the next attempt makes it anew");
+	remove_path(test_dir);
+}
+
+int main(void)
+{
+	make_test_dir();
+	test_every_call(ENOSPC, "ENOSPC");
+	test_every_call(EIO, "EIO");
+	test_every_call(EMFILE, "EMFILE");
+	test_syncfs();
+	return tap_done();
+}
