@@ -45,6 +45,7 @@ static int read_file(const char *path, struct strbuf *out, struct error *err)
 	ssize_t n;
 
 	if (!str_eq(path, "-")) {
+		/* trusted-path: an argument of the user */
 		fd = opened = open(path, O_RDONLY | O_CLOEXEC);
 		if (fd < 0)
 			return err_sys(err, errno, "cannot open %s", path);

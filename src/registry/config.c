@@ -235,6 +235,7 @@ int registry_config_parse(
 
 int registry_read_file(const char *path, size_t max, char **ret, size_t *ret_n, struct error *err)
 {
+	/* trusted-path: our own configuration */
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0) {
 		if (errno == ENOENT || errno == ENOTDIR)
