@@ -83,10 +83,10 @@ static int check_copy(struct plan *p, const struct df_instr *in, struct error *e
 	const char *name = df_kind_name(in->kind);
 	if (in->n_args < 2) {
 		err_set(err, ERR_SYNTAX,
-		        "%s requires at least two arguments, but only %s provided. Destination "
-		        "could "
-		        "not be determined",
-		        name, in->n_args ? "one was" : "none were");
+		        "%s requires at least two arguments, but %s provided. Destination could "
+		        "not be "
+		        "determined",
+		        name, in->n_args ? "only one was" : "none were");
 		return err_hint(err, "write %s SOURCE... DESTINATION", name);
 	}
 	struct df_heredoc word;
@@ -276,6 +276,6 @@ int check_instr(struct plan *p, const struct df_instr *in, struct error *err)
 	}
 	if (check_kind(p, in, err) < 0)
 		return in->kind == DF_UNKNOWN ? at_word(p, in, in->name_raw, err)
-					      : at_line(p, in->line, err);
+		                              : at_line(p, in->line, err);
 	return 0;
 }

@@ -50,8 +50,11 @@ void report_unset(struct plan *p, struct stage *s, const struct cmd *c, const st
 		_cleanup_strv_ struct strv keys = STRV_INIT;
 		for (size_t j = 0; j < s->env.n; j++)
 			strv_addf(&keys, "%.*s", (int)strcspn(s->env.v[j], "="), s->env.v[j]);
+		/* Any name is near to one of a letter or two: that would be noise. */
 		const char *near =
-		        keys.n ? human_nearest(name, (const char *const *)keys.v, keys.n) : NULL;
+		        keys.n && strlen(name) >= 3
+		                ? human_nearest(name, (const char *const *)keys.v, keys.n)
+		                : NULL;
 		df_warn(p->w, "UndefinedVar", c->line, c->end_line,
 		        near ? "Usage of undefined variable '$%s' (did you mean $%s?)"
 		             : "Usage of undefined variable '$%s'",
@@ -113,7 +116,7 @@ static int context_git_node(
 	        .checksum = git.checksum ? arena_strdup(p->a, git.checksum) : NULL,
 	        .keep_git_dir = git.keep_git_dir == 1,
 	        .submodules = git.submodules != 0};
-	n->shown = arena_printf(p->a, "[context %s] %s", c->name, c->value);
+	n->shown = arena_printf(p->a, "[context %s] %s", c->name, redact_urls(p->a, c->value));
 	git_ref_release(&git);
 	*ret = node_add(p, n);
 	return 0;
@@ -130,7 +133,8 @@ static int context_node(
 	if (kind == CTX_HTTP) {
 		n->http.url = c->value;
 		n->http.filename = arena_take(p->a, url_filename(c->value));
-		n->shown = arena_printf(p->a, "[context %s] %s", c->name, c->value);
+		n->shown =
+		        arena_printf(p->a, "[context %s] %s", c->name, redact_urls(p->a, c->value));
 	} else {
 		n->local.name = c->name;
 		n->local.path = c->value;

@@ -32,7 +32,7 @@ int do_cmd(struct plan *p, struct stage *s, const struct cmd *c, struct error *e
 {
 	_cleanup_strbuf_ struct strbuf sb = STRBUF_INIT;
 	s->img.cmd = command_line(p, s, c->in);
-	s->img.cmd_set = true;
+	s->img.cmd_set = s->img.cmd.n > 0; /* "CMD []" leaves no trace in the config */
 	s->img.args_escaped = true;
 	s->cmd_in_stage = true;
 	strbuf_addstr(&sb, "CMD ");

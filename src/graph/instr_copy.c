@@ -146,8 +146,8 @@ static int local_source(struct plan *p, struct stage *s, const struct cmd *c,
 		        "cannot copy from stage \"%s\", it needs to be defined before current "
 		        "stage "
 		        "\"%s\"",
-		        from, s->shown_name);
-		err_hint(err, "move the stage %s above this one", src->shown_name);
+		        from, s->label);
+		err_hint(err, "move the stage %s above this one", src->label);
 		return cmd_place(p, c, err);
 	}
 	return stage_source(p, src, &w->local, &copy->from_stage, err);
@@ -225,7 +225,7 @@ static int all_sources(struct plan *p, struct stage *s, const struct cmd *c, str
 			continue;
 		if (expand(p, s, c, c->in->args[i], &word, err) < 0)
 			return -1;
-		strbuf_addf(history, " %s", word);
+		strbuf_addf(history, " %s", redact_urls(p->a, word));
 		if (path_source(p, s, c, word, n, copy, w, err) < 0)
 			return -1;
 	}
@@ -308,8 +308,8 @@ int do_copy(struct plan *p, struct stage *s, const struct cmd *c, struct error *
 	if (copy->chmod)
 		strbuf_addf(&history, " --chmod=%s", copy->chmod);
 
-	struct copy_work w = {.shown = shown_name(p, s, &s->platform, &s->env,
-	                              shown_text(p, s, c->in, NULL, false, NULL))};
+	const char *shown = redact_urls(p->a, shown_text(p, s, c->in, NULL, false, NULL));
+	struct copy_work w = {.shown = shown_name(p, s, &s->platform, &s->env, shown)};
 	node_input(p, n, s->node);
 	if (all_sources(p, s, c, n, &w, &history, err) < 0)
 		return -1;

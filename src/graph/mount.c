@@ -371,7 +371,8 @@ int run_mounts(struct plan *p, struct stage *s, const struct cmd *c, struct grap
 			continue;
 		if (one_mount(p, s, c, run->n_mounts, fl->value, &n_ssh, secret_envs,
 		            &run->mounts[run->n_mounts], err) < 0)
-			return cmd_place(p, c, err);
+			return c->onbuild ? cmd_place(p, c, err)
+			                  : at_word(p, c->in, fl->value, err);
 		run->n_mounts++;
 	}
 	return 0;

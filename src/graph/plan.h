@@ -99,13 +99,15 @@ struct outline_mount {
 enum ctx_kind { CTX_IMAGE, CTX_LOCAL, CTX_GIT, CTX_HTTP };
 
 struct stage {
-	size_t index;                         /* position in plan.stages */
-	const struct df_instr *from;          /* NULL: an image named by --from */
-	const char *name;                     /* lower case; NULL if unnamed */
-	const char *shown_name;               /* "builder", "stage-1" or "" */
-	const char *base_name;                /* expanded text of FROM, or of --from */
-	struct stage *base;                   /* FROM another stage */
-	const struct graph_context *ctx;      /* a named context stands in for the whole stage */
+	size_t index;                    /* position in plan.stages */
+	const struct df_instr *from;     /* NULL: an image named by --from */
+	const char *name;                /* lower case; NULL if unnamed */
+	const char *label;               /* "builder" or "stage-1": for messages */
+	const char *shown_name;          /* the label, or "" where a lone stage needs none */
+	const char *base_name;           /* expanded text of FROM, or of --from */
+	const char *near_arg;            /* what an undeclared variable in FROM may have meant */
+	struct stage *base;              /* FROM another stage */
+	const struct graph_context *ctx; /* a named context stands in for the whole stage */
 	const struct graph_context *base_ctx; /* a named context stands in for the base image */
 	bool has_platform;
 	struct oci_platform platform; /* explicit, then effective */
@@ -186,7 +188,9 @@ int plan_stages(struct plan *p, struct error *err) must_check;
 struct stage *plan_target(struct plan *p, struct error *err) must_check;
 struct stage *stage_new(struct plan *p);
 struct stage *stage_by_name(struct plan *p, const char *name);
-/* stage_hint - did-you-mean over stage names. */
+/* stage_nearest - the stage name that a typo may have meant, or NULL. */
+const char *stage_nearest(struct plan *p, const char *name);
+/* stage_hint - did-you-mean over stage names; else, if they are few, all of them. */
 void stage_hint(struct plan *p, const char *name, struct error *err);
 const struct graph_context *context_find(struct plan *p, const char *name);
 enum ctx_kind context_kind(const char *value);
@@ -282,6 +286,8 @@ int git_ref_parse(const char *s, struct git_ref *ret, struct error *err) must_ch
 bool is_http_url(const char *s);
 /* url_filename - base name of the URL's path, made safe; "__unnamed__" if it has none. */
 char *url_filename(const char *url) must_check;
+/* redact_urls - user names and passwords in URLs as xxxxx: they must not reach history or logs. */
+const char *redact_urls(struct arena *a, const char *text);
 
 /* names.c: "[builder 2/4] RUN ..." */
 const char *shown_name(struct plan *p, struct stage *s, const struct oci_platform *pl,

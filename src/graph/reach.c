@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "base/strbuf.h"
 #include "graph/plan.h"
 
 /* --- sources --------------------------------------------------------------------------------- */
@@ -28,6 +29,7 @@ static struct stage *image_source(struct plan *p, const char *name, const struct
 {
 	struct stage *s = stage_new(p);
 	s->base_name = name;
+	s->label = name;
 	s->shown_name = "";
 	s->line = c->line;
 	s->end_line = c->end_line;
@@ -134,14 +136,18 @@ struct frame {
 	size_t next;
 };
 
-static int circular(struct plan *p, const struct stage *s, const struct dep *d, struct error *err)
+/* circular - the cycle is on the stack, from the stage that d leads back to. */
+static int circular(struct plan *p, const struct frame *stack, size_t depth, const struct dep *d,
+        struct error *err)
 {
-	err_set(err, ERR_SYNTAX, "circular dependency detected on stage: %s", s->shown_name);
-	if (d->stage == s)
-		err_hint(err, "the stage copies from itself");
-	else
-		err_hint(err, "it is needed by stage %s, which needs %s", s->shown_name,
-		        d->stage->shown_name);
+	_cleanup_strbuf_ struct strbuf sb = STRBUF_INIT;
+	size_t i = depth - 1;
+	while (stack[i].s != d->stage)
+		i--;
+	for (; i < depth; i++)
+		strbuf_addf(&sb, "%s needs ", stack[i].s->label);
+	err_set(err, ERR_SYNTAX, "circular dependency detected on stage: %s", d->stage->label);
+	err_hint(err, "%s%s", sb.buf, d->stage->label);
 	return cmd_place(p, d->cmd, err);
 }
 
@@ -165,7 +171,7 @@ static int check_cycles(struct plan *p, struct error *err)
 			}
 			const struct dep *d = &fr->s->deps[fr->next++];
 			if (state[d->stage->index] == OPEN)
-				return circular(p, fr->s, d, err);
+				return circular(p, stack, depth, d, err);
 			if (state[d->stage->index] == NEW) {
 				state[d->stage->index] = OPEN;
 				stack[depth++] = (struct frame){.s = d->stage};
@@ -182,10 +188,12 @@ int plan_deps(struct plan *p, struct error *err)
 			if (cmd_sources(p, p->stages[i], &p->stages[i]->cmds[j], err) < 0)
 				return -1;
 	p->several_states |= p->n_stages > 1;
+	if (check_cycles(p, err) < 0)
+		return -1;
 	/* A lone stage needs no name in "[1/3]". */
 	if (!p->several_states)
 		p->stages[0]->shown_name = "";
-	return check_cycles(p, err);
+	return 0;
 }
 
 /* --- reachability ---------------------------------------------------------------------------- */
@@ -259,14 +267,19 @@ static int bad_base_name(struct plan *p, struct stage *s, struct error *err)
 {
 	err->class = ERR_SYNTAX;
 	err_wrap(err, "failed to parse stage name \"%s\"", s->base_name);
-	struct stage *other = stage_by_name(p, s->base_name);
-	if (other && other->index < s->index && s->from) {
+	struct stage *other = s->from ? stage_by_name(p, s->base_name) : NULL;
+	const char *near = stage_nearest(p, s->base_name);
+	/* What the reference's grammar suggests is of less use than a name that is there. */
+	if (other || near || s->near_arg) {
 		free(err->hint);
 		err->hint = NULL;
-		err_hint(err, "stage names are lower case: write FROM %s", other->name);
-	} else {
-		stage_hint(p, s->base_name, err);
 	}
+	if (other && other->index < s->index)
+		err_hint(err, "stage names are lower case: write FROM %s", other->name);
+	else if (near)
+		err_hint(err, "did you mean %s?", near);
+	else if (s->near_arg)
+		err_hint(err, "did you mean $%s?", s->near_arg);
 	return s->from ? at_word(p, s->from, s->from->args[0], err) : at_line(p, s->line, err);
 }
 
@@ -331,9 +344,10 @@ static int resolve_base(struct plan *p, struct stage *s, struct error *err)
 static int trigger_error(struct plan *p, struct stage *s, const char *text, struct error *err)
 {
 	err_wrap(err, "ONBUILD trigger \"%s\" of %s", text,
-	        s->base ? s->base->shown_name : str_or_empty(s->base_name));
+	        s->base ? s->base->label : str_or_empty(s->base_name));
 	free(err->file);
 	err->file = NULL;
+	err->line = err->column = 0;
 	return at_line(p, s->line, err);
 }
 

@@ -217,3 +217,33 @@ char *url_filename(const char *url)
 		safe = safe && (unsigned char)*c >= 0x20 && *c != 0x7f;
 	return safe ? take_ptr(base) : xstrdup("__unnamed__");
 }
+
+const char *redact_urls(struct arena *a, const char *text)
+{
+	_cleanup_strbuf_ struct strbuf sb = STRBUF_INIT;
+	const char *s = text;
+	for (const char *m; (m = strstr(s, "://"));) {
+		const char *user = m + 3;
+		size_t n = strcspn(user, "/?# \t\"'");
+		const char *at = NULL;
+		for (size_t i = 0; i < n; i++)
+			if (user[i] == '@')
+				at = user + i;
+		strbuf_add(&sb, s, (size_t)(user - s));
+		s = user;
+		if (!at)
+			continue;
+		/* A lone user of http is a token; of ssh it is "git". */
+		bool http = m - text >= 4 && (strncmp(m - 4, "http", 4) == 0 || m[-1] == 's');
+		bool ssh = m - text >= 3 && strncmp(m - 3, "ssh", 3) == 0;
+		if (memchr(user, ':', (size_t)(at - user))) {
+			strbuf_addstr(&sb, "xxxxx:xxxxx");
+			s = at;
+		} else if (http && !ssh) {
+			strbuf_addstr(&sb, "xxxxx");
+			s = at;
+		}
+	}
+	strbuf_addstr(&sb, s);
+	return arena_strdup(a, sb.buf);
+}

@@ -38,22 +38,30 @@ struct stage *stage_by_name(struct plan *p, const char *name)
 	return map_get(&p->by_name, low);
 }
 
-void stage_hint(struct plan *p, const char *name, struct error *err)
+const char *stage_nearest(struct plan *p, const char *name)
 {
 	_cleanup_free_ const char **names = new0(const char *, p->n_registered + 1);
 	size_t n = 0;
 	for (size_t i = 0; i < p->n_registered; i++)
 		if (p->stages[i]->name)
 			names[n++] = p->stages[i]->name;
-	const char *near = human_nearest(name, names, n);
+	return human_nearest(name, names, n);
+}
+
+void stage_hint(struct plan *p, const char *name, struct error *err)
+{
+	const char *near = stage_nearest(p, name);
 	if (near) {
 		err_hint(err, "did you mean %s?", near);
-	} else if (n && n <= 20) {
-		_cleanup_strbuf_ struct strbuf sb = STRBUF_INIT;
-		for (size_t i = 0; i < n; i++)
-			strbuf_addf(&sb, "%s%s", i ? ", " : "", names[i]);
-		err_hint(err, "the stages are: %s", sb.buf);
+		return;
 	}
+	_cleanup_strbuf_ struct strbuf sb = STRBUF_INIT;
+	size_t n = 0;
+	for (size_t i = 0; i < p->n_registered; i++)
+		if (p->stages[i]->name)
+			strbuf_addf(&sb, "%s%s", n++ ? ", " : "", p->stages[i]->name);
+	if (n && n <= 20)
+		err_hint(err, "the stages are: %s", sb.buf);
 }
 
 struct stage *stage_new(struct plan *p)
@@ -255,6 +263,9 @@ static bool name_declared(const struct plan *p, const char *name)
 static const char *nearest_global(const struct plan *p, const char *name)
 {
 	size_t n = 0;
+	/* Declared, but without a value: no typo. */
+	if (name_declared(p, name) || strlen(name) < 3)
+		return NULL;
 	_cleanup_free_ const char **keys = new0(const char *, p->global.n + p->n_global_args + 1);
 	for (size_t i = 0; i < p->n_global_args; i++)
 		keys[n++] = p->global_args[i].name;
@@ -275,6 +286,7 @@ static int expand_global(struct plan *p, struct stage *s, const char *word, cons
 		if (name_declared(p, unset->v[i]))
 			continue;
 		const char *near = nearest_global(p, unset->v[i]);
+		s->near_arg = near;
 		df_warn(p->w, "UndefinedArgInFrom", s->line, s->end_line,
 		        near ? "FROM argument '%s' is not declared (did you mean %s?)"
 		             : "FROM argument '%s' is not declared",
@@ -305,6 +317,12 @@ static int from_base(struct plan *p, struct stage *s, struct error *err)
 	return at_word(p, s->from, word, err);
 }
 
+static int bad_platform(const char *word, struct error *err)
+{
+	err->class = ERR_SYNTAX; /* it came out of the Dockerfile */
+	return err_wrap(err, "failed to parse platform %s", word);
+}
+
 static int from_platform(struct plan *p, struct stage *s, struct error *err)
 {
 	const char *word = flag_value(s->from, "platform");
@@ -325,7 +343,7 @@ static int from_platform(struct plan *p, struct stage *s, struct error *err)
 	if (!*text)
 		r = err_set(err, ERR_SYNTAX, "empty platform value from expression %s", word);
 	else if (oci_platform_parse(text, &s->platform, err) < 0)
-		r = err_wrap(err, "failed to parse platform %s", word);
+		r = bad_platform(word, err);
 	if (r < 0) {
 		const char *near = unset.n ? nearest_global(p, unset.v[0]) : NULL;
 		if (near)
@@ -380,7 +398,8 @@ static int add_stage(struct plan *p, size_t i, size_t *ret_next, struct error *e
 	s->end_line = in->end_line;
 	_cleanup_free_ char *name = in->n_args == 3 ? lower(in->args[2]) : NULL;
 	s->name = name ? arena_strdup(p->a, name) : NULL;
-	s->shown_name = name ? s->name : arena_printf(p->a, "stage-%zu", s->index);
+	s->label = name ? s->name : arena_printf(p->a, "stage-%zu", s->index);
+	s->shown_name = s->label;
 	if (from_base(p, s, err) < 0 || from_platform(p, s, err) < 0)
 		return -1;
 

@@ -58,7 +58,7 @@ static inline void dump_id(struct strbuf *sb, uint32_t id)
 
 static inline void dump_mount(struct strbuf *sb, const struct graph_mount *m)
 {
-	static const char *const types[] = { "bind", "cache", "tmpfs", "secret", "ssh" };
+	static const char *const types[] = {"bind", "cache", "tmpfs", "secret", "ssh"};
 	strbuf_addf(sb, "    mount %s", types[m->type]);
 	if (m->target)
 		strbuf_addf(sb, " target=%s", m->target);
@@ -130,9 +130,9 @@ static inline void dump_copy(struct strbuf *sb, const struct graph_copy *c)
 	const struct {
 		const char *name;
 		bool on;
-	} flags[] = { { "link", c->link }, { "parents", c->parents },
-		{ "keep-git-dir", c->keep_git_dir }, { "from-stage", c->from_stage },
-		{ "unpack", c->unpack == 1 }, { "no-unpack", c->unpack == 0 } };
+	} flags[] = {{"link", c->link}, {"parents", c->parents}, {"keep-git-dir", c->keep_git_dir},
+	        {"from-stage", c->from_stage}, {"unpack", c->unpack == 1},
+	        {"no-unpack", c->unpack == 0}};
 	for (size_t i = 0; i < ARRAY_SIZE(flags); i++)
 		if (flags[i].on)
 			strbuf_addf(sb, "    %s\n", flags[i].name);
@@ -155,12 +155,13 @@ static inline void dump_git(struct strbuf *sb, const struct graph_git *g)
 	if (g->checksum)
 		strbuf_addf(sb, " checksum=%s", g->checksum);
 	strbuf_addf(sb, "%s%s", g->keep_git_dir ? " keep-git-dir" : "",
-		g->submodules ? "" : " no-submodules");
+	        g->submodules ? "" : " no-submodules");
 }
 
 static inline void dump_node(struct strbuf *sb, const struct graph_node *n)
 {
-	static const char *const ops[] = { "image", "local", "git", "http", "run", "copy", "workdir" };
+	static const char *const ops[] = {
+	        "image", "local", "git", "http", "run", "copy", "workdir"};
 	bool add = n->op == GRAPH_COPY && n->copy.is_add;
 	strbuf_addf(sb, "%u %s", n->id, add ? "add" : ops[n->op]);
 	for (size_t i = 0; i < n->n_inputs; i++) {
@@ -168,19 +169,19 @@ static inline void dump_node(struct strbuf *sb, const struct graph_node *n)
 		dump_id(sb, n->inputs[i]);
 	}
 	if (n->op == GRAPH_IMAGE)
-		strbuf_addf(sb, " %s %s layers=%zu", n->image.ref, dump_platform(&n->image.platform),
-			n->image.n_diff_ids);
+		strbuf_addf(sb, " %s %s layers=%zu", n->image.ref,
+		        dump_platform(&n->image.platform), n->image.n_diff_ids);
 	if (n->op == GRAPH_LOCAL)
 		strbuf_addf(sb, " %s%s%s", n->local.name, n->local.path ? "=" : "",
-			str_or_empty(n->local.path));
+		        str_or_empty(n->local.path));
 	if (n->op == GRAPH_GIT)
 		dump_git(sb, &n->git);
 	if (n->op == GRAPH_HTTP)
 		strbuf_addf(sb, " %s as %s%s%s", n->http.url, n->http.filename,
-			n->http.checksum ? " checksum=" : "", str_or_empty(n->http.checksum));
+		        n->http.checksum ? " checksum=" : "", str_or_empty(n->http.checksum));
 	if (n->op == GRAPH_WORKDIR)
 		strbuf_addf(sb, " %s%s%s", n->workdir.path, *n->workdir.user ? " user=" : "",
-			n->workdir.user);
+		        n->workdir.user);
 	strbuf_addf(sb, "%s | %s\n", n->no_cache ? " no-cache" : "", n->shown);
 	if (n->op == GRAPH_RUN)
 		dump_run(sb, &n->run);
@@ -196,8 +197,9 @@ static int dump_compare(const void *a, const void *b)
 static inline void dump_map(struct strbuf *sb, const char *name, const struct map *m, bool values)
 {
 	struct strv v = STRV_INIT;
-	map_foreach(it, m)
-		strv_addf(&v, "%s%s%s", it->key, values ? "=" : "", values ? (char *)it->value : "");
+	map_foreach (it, m)
+		strv_addf(
+		        &v, "%s%s%s", it->key, values ? "=" : "", values ? (char *)it->value : "");
 	if (v.n)
 		qsort(v.v, v.n, sizeof(*v.v), dump_compare);
 	dump_list(sb, name, &v);
@@ -229,8 +231,8 @@ static inline void dump_config(struct strbuf *sb, const struct oci_image *im)
 		const struct oci_healthcheck *h = &im->healthcheck;
 		dump_list(sb, "health", &h->test);
 		strbuf_addf(sb, "    health-times %lld %lld %lld %lld retries=%lld\n",
-			(long long)h->interval, (long long)h->timeout, (long long)h->start_period,
-			(long long)h->start_interval, (long long)h->retries);
+		        (long long)h->interval, (long long)h->timeout, (long long)h->start_period,
+		        (long long)h->start_interval, (long long)h->retries);
 	}
 }
 

@@ -8,7 +8,7 @@
  * Options: target=, build-arg=, platform= (repeat), build-platform=, implicit-platform, label=,
  * context=NAME=VALUE, no-cache, no-cache-filter=, network=, hostname=, add-host=, ulimit=, shm=,
  * cache-ns=, allow-insecure, allow-network-host, check (check_only), ask (stop at the images that
- * are needed), outline, targets, and
+ * are needed), outline, targets, base-arch= (what the next base's config says), and
  *   base=REF PLATFORM LAYERS CONFIG-JSON [DIGEST]
  * A needed image that no base= names is one layer with an empty config. */
 #include <dirent.h>
@@ -33,6 +33,7 @@ struct setup {
 	struct graph_base bases[MAX_BASES];
 	struct oci_image *images[MAX_BASES];
 	size_t n_bases;
+	const char *base_arch; /* of the next base's config; NULL: as it was asked for */
 	bool ask, outline, targets;
 };
 
@@ -50,15 +51,16 @@ static void platform(const char *s, struct oci_platform *ret)
 }
 
 /* add_base - a config document around the given "config" object. */
-static void add_base(struct setup *s, const char *ref, const struct oci_platform *pl,
-	size_t layers, const char *config, const char *digest)
+static void add_base(struct setup *s, const char *ref, const struct oci_platform *pl, size_t layers,
+        const char *config, const char *digest)
 {
 	struct strbuf sb = STRBUF_INIT;
 	struct error err = ERROR_INIT;
 	if (s->n_bases == MAX_BASES)
 		fail("too many bases", ref);
-	strbuf_addf(&sb, "{\"architecture\":\"%s\",\"os\":\"%s\",\"config\":%s,", pl->arch, pl->os,
-		config);
+	strbuf_addf(&sb, "{\"architecture\":\"%s\",\"os\":\"%s\",\"config\":%s,",
+	        s->base_arch ? s->base_arch : pl->arch, pl->os, config);
+	s->base_arch = NULL;
 	if (*pl->variant)
 		strbuf_addf(&sb, "\"variant\":\"%s\",", pl->variant);
 	strbuf_addstr(&sb, "\"history\":[");
@@ -73,12 +75,13 @@ static void add_base(struct setup *s, const char *ref, const struct oci_platform
 		fail(err.msg, sb.buf);
 	strbuf_release(&sb);
 	s->images[s->n_bases] = im;
-	s->bases[s->n_bases++] = (struct graph_base){ .ref = xstrdup(ref),
-		.platform = *pl,
-		.config = im,
-		.digest = digest ? xstrdup(digest) : NULL };
+	s->bases[s->n_bases++] = (struct graph_base){.ref = xstrdup(ref),
+	        .platform = *pl,
+	        .config = im,
+	        .digest = digest ? xstrdup(digest) : NULL};
 }
 
+/* base_option - the JSON may hold blanks; a digest is what follows the last " sha256:". */
 static void base_option(struct setup *s, const char *v)
 {
 	struct strv f = STRV_INIT;
@@ -87,7 +90,11 @@ static void base_option(struct setup *s, const char *v)
 		fail("base=", v);
 	struct oci_platform pl;
 	platform(f.v[1], &pl);
-	add_base(s, f.v[0], &pl, strtoul(f.v[2], NULL, 10), f.v[3], f.n > 4 ? f.v[4] : NULL);
+	const char *json = v + strlen(f.v[0]) + strlen(f.v[1]) + strlen(f.v[2]) + 3;
+	const char *digest = strstr(json, " sha256:");
+	char *config = digest ? xstrndup(json, (size_t)(digest - json)) : xstrdup(json);
+	add_base(s, f.v[0], &pl, strtoul(f.v[2], NULL, 10), config, digest ? digest + 1 : NULL);
+	free(config);
 	strv_release(&f);
 }
 
@@ -118,6 +125,8 @@ static bool text_option(struct setup *s, const char *key, const char *v)
 		o->cache_mount_ns = v;
 	else if (str_eq(key, "shm"))
 		o->shm_size = strtoull(v, NULL, 10);
+	else if (str_eq(key, "base-arch"))
+		s->base_arch = v;
 	else if (str_eq(key, "base"))
 		base_option(s, v);
 	else
@@ -138,16 +147,16 @@ static void option(struct setup *s, char *line)
 			fail("unknown option", line);
 		*value = '\0';
 		s->contexts[o->n_contexts++] =
-			(struct graph_context){ .name = eq + 1, .value = value + 1 };
+		        (struct graph_context){.name = eq + 1, .value = value + 1};
 		return;
 	}
 	const struct {
 		const char *name;
 		bool *flag;
-	} flags[] = { { "no-cache", &o->no_cache }, { "allow-insecure", &o->allow_insecure },
-		{ "allow-network-host", &o->allow_network_host }, { "check", &o->check_only },
-		{ "implicit-platform", &o->platform_implicit }, { "ask", &s->ask },
-		{ "outline", &s->outline }, { "targets", &s->targets } };
+	} flags[] = {{"no-cache", &o->no_cache}, {"allow-insecure", &o->allow_insecure},
+	        {"allow-network-host", &o->allow_network_host}, {"check", &o->check_only},
+	        {"implicit-platform", &o->platform_implicit}, {"ask", &s->ask},
+	        {"outline", &s->outline}, {"targets", &s->targets}};
 	for (size_t i = 0; i < ARRAY_SIZE(flags); i++)
 		if (str_eq(line, flags[i].name)) {
 			*flags[i].flag = true;
@@ -158,7 +167,7 @@ static void option(struct setup *s, char *line)
 
 static void setup_options(struct setup *s, struct golden *g)
 {
-	*s = (struct setup){ .o.build_args = &s->build_args, .o.labels = &s->labels };
+	*s = (struct setup){.o.build_args = &s->build_args, .o.labels = &s->labels};
 	s->o.add_hosts = &s->hosts;
 	s->o.ulimits = &s->ulimits;
 	s->o.no_cache_filter = &s->filters;
@@ -189,8 +198,8 @@ static void setup_release(struct setup *s)
 }
 
 /* build - graph_build until it needs no more images. */
-static void build(struct setup *s, const struct df_file *f, struct df_warnings *w,
-	struct strbuf *out)
+static void build(
+        struct setup *s, const struct df_file *f, struct df_warnings *w, struct strbuf *out)
 {
 	struct error err = ERROR_INIT;
 	for (;;) {
@@ -209,7 +218,7 @@ static void build(struct setup *s, const struct df_file *f, struct df_warnings *
 		}
 		for (size_t i = 0; i < n && s->ask; i++)
 			strbuf_addf(out, "needed %s %s line %d\n", needed[i].ref,
-				dump_platform(&needed[i].platform), needed[i].line);
+			        dump_platform(&needed[i].platform), needed[i].line);
 		for (size_t i = 0; i < n && !s->ask; i++)
 			add_base(s, needed[i].ref, &needed[i].platform, 1, "{}", NULL);
 		graph_needed_free(needed, n);
@@ -224,7 +233,7 @@ static void call(struct setup *s, const struct df_file *f, struct strbuf *out)
 	struct error err = ERROR_INIT;
 	json_t *j = NULL;
 	int r = s->outline ? graph_outline(f, &s->o, &j, &err)
-			   : graph_list_targets(f, &s->o, &j, &err);
+	                   : graph_list_targets(f, &s->o, &j, &err);
 	if (r < 0) {
 		dump_error(out, &err);
 	} else {
@@ -259,7 +268,7 @@ static void run_case(struct golden *g, const char *file)
 			build(&s, f, &w, &out);
 		for (size_t i = 0; i < w.n; i++)
 			strbuf_addf(&out, "warning %s:%d %s\n", w.v[i].rule, w.v[i].line,
-				w.v[i].message);
+			        w.v[i].message);
 		df_warnings_release(&w);
 	}
 	if (getenv("STRAKE_GOLDEN_PRINT")) {
@@ -286,7 +295,7 @@ static void finish_case(struct golden *g, const char *file)
 	strv_release(&g->options);
 	strbuf_release(&g->dockerfile);
 	strbuf_release(&g->want);
-	*g = (struct golden){ .dockerfile = STRBUF_INIT, .want = STRBUF_INIT };
+	*g = (struct golden){.dockerfile = STRBUF_INIT, .want = STRBUF_INIT};
 }
 
 static void run_file(const char *dir, const char *name)
@@ -295,7 +304,7 @@ static void run_file(const char *dir, const char *name)
 	FILE *fp = fopen(path, "re");
 	if (!fp)
 		fail("cannot open", path);
-	struct golden g = { .dockerfile = STRBUF_INIT, .want = STRBUF_INIT };
+	struct golden g = {.dockerfile = STRBUF_INIT, .want = STRBUF_INIT};
 	char *line = NULL;
 	size_t cap = 0;
 	ssize_t n;
