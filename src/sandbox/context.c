@@ -288,8 +288,14 @@ int sandbox_wait(struct sandbox_process *p, int *ret_exit, struct error *err)
 {
 	struct wire_report_msg m;
 	int result = 0;
+	bool reset = false;
 	for (;;) {
 		int r = wire_recv(p->status_fd, &m, sizeof(m), NULL, 0);
+		/* A step that failed before it read its whole spec: what it said is still there. */
+		if (r == -ECONNRESET && !reset) {
+			reset = true;
+			continue;
+		}
 		if (r <= 0) {
 			if (!error_is_set(err))
 				keeper_gone(r, err);

@@ -143,6 +143,22 @@ static void collect_groups(const char *group, struct slice name, struct sandbox_
 	}
 }
 
+/* add_primary - the primary group is among the supplementary ones as well: a file that denies its
+ * group something must deny it to a process that switches its group (CVE-2022-36109). */
+static void add_primary(struct sandbox_user *u)
+{
+	for (size_t i = 0; i < u->n_groups; i++)
+		if (u->groups[i] == u->gid)
+			return;
+	uint32_t *v = new0(uint32_t, u->n_groups + 1);
+	v[0] = u->gid;
+	if (u->n_groups)
+		memcpy(v + 1, u->groups, u->n_groups * sizeof(*v));
+	free(u->groups);
+	u->groups = v;
+	u->n_groups++;
+}
+
 static int bad_number(struct slice s, const char *what, struct error *err)
 {
 	err_set(err, ERR_BUILD, "%s %.*s is out of range", what, (int)MIN(s.n, (size_t)64), s.p);
@@ -200,6 +216,7 @@ int sandbox_user_lookup(const char *passwd, const char *group, const char *text,
 	} else if (found) {
 		collect_groups(group, a.name, &u);
 	}
+	add_primary(&u);
 	u.home = a.home.n ? xstrndup(a.home.p, a.home.n) : xstrdup("/");
 	*ret = u;
 	u = (struct sandbox_user){0};

@@ -7,7 +7,7 @@
 
 struct sandbox_user {
 	uint32_t uid, gid;
-	uint32_t *groups; /* supplementary */
+	uint32_t *groups; /* supplementary, the primary one among them */
 	size_t n_groups;
 	char *home; /* "/" where passwd has none */
 };
