@@ -37,25 +37,28 @@ static int report(const struct error *err)
 	return 1;
 }
 
-static int read_file(const char *path, struct strbuf *out, struct error *err)
+static int read_fd(int fd, const char *path, struct strbuf *out, struct error *err)
 {
-	_cleanup_close_ int opened = -1;
-	int fd = STDIN_FILENO;
 	char buf[65536];
 	ssize_t n;
 
-	if (!str_eq(path, "-")) {
-		/* trusted-path: an argument of the user */
-		fd = opened = open(path, O_RDONLY | O_CLOEXEC);
-		if (fd < 0)
-			return err_sys(err, errno, "cannot open %s", path);
-	}
 	do {
 		n = read(fd, buf, sizeof(buf));
 		if (n > 0)
 			strbuf_add(out, buf, (size_t)n);
 	} while ((n > 0 && out->len < INPUT_MAX) || (n < 0 && errno == EINTR));
 	return n < 0 ? err_sys(err, errno, "cannot read %s", path) : 0;
+}
+
+static int read_file(const char *path, struct strbuf *out, struct error *err)
+{
+	if (str_eq(path, "-"))
+		return read_fd(STDIN_FILENO, "standard input", out, err);
+	_cleanup_close_ int fd =
+	        open(path, O_RDONLY | O_CLOEXEC); /* trusted-path: the user's own */
+	if (fd < 0)
+		return err_sys(err, errno, "cannot open %s", path);
+	return read_fd(fd, path, out, err);
 }
 
 /* read_line - the next line of standard input without its newline; false at the end. */

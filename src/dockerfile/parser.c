@@ -379,7 +379,7 @@ static int parse_all(struct parser *ps, struct error *err)
 		        "a Dockerfile begins with FROM, for example FROM debian:bookworm-slim");
 		err_at(err, ps->f->name, (int)MAX(ps->f->n_lines, 1), 0);
 	}
-	ps->f->instrs = arena_memdup(ps->a, v, n * sizeof(struct df_instr *));
+	ps->f->instrs = arena_memdup(ps->a, v, n * sizeof(*v));
 	ps->f->n_instrs = n;
 	free(v);
 	return r;

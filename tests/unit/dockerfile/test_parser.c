@@ -1,6 +1,7 @@
 /* tests/unit/dockerfile/test_parser.c - the AST as other folders see it, and its errors. */
 #include "base/error.h"
-#include "dockerfile/dockerfile.h"
+#include "base/strbuf.h"
+#include "dockerfile/lint.h"
 #include "../tap.h"
 
 static struct df_file *parse(struct arena *a, const char *text, struct error *err)
@@ -123,6 +124,55 @@ static void test_limits(void)
 	free(big);
 }
 
+/* Many stages, long lines, many words: linear, so that this takes no time to speak of. */
+static void test_scale(void)
+{
+	_cleanup_arena_ struct arena a = ARENA_INIT;
+	_cleanup_error_ struct error err = ERROR_INIT;
+	_cleanup_strbuf_ struct strbuf sb = STRBUF_INIT;
+	struct df_warnings w;
+
+	for (int i = 0; i < 10000; i++)
+		strbuf_addf(&sb, "FROM scratch AS s%d\nCOPY --from=s%d a b\n", i, i ? i - 1 : 0);
+	struct df_file *f = parse(&a, sb.buf, &err);
+	ok(f && f->n_instrs == 20000, "10,000 stages");
+	df_warnings_init(&w, f);
+	df_lint(f, &w);
+	is_int(w.n, 0, "without a warning");
+	df_warnings_release(&w);
+
+	strbuf_reset(&sb);
+	strbuf_addstr(&sb, "ENV");
+	for (int i = 0; i < 100000; i++)
+		strbuf_addf(&sb, " a%d=\\ %d", i, i);
+	f = parse(&a, sb.buf, &err);
+	ok(f == NULL && strstr(err.msg, "too long"), "one line of 1.9 MB is too long");
+	error_release(&err);
+	strbuf_reset(&sb);
+	strbuf_addstr(&sb, "ENV");
+	for (int i = 0; i < 100000; i++)
+		strbuf_addf(&sb, " \\\n a%d=b", i);
+	f = parse(&a, sb.buf, &err);
+	ok(f && f->instrs[0]->n_args == 300000, "100,000 lines that continue are not");
+
+	strbuf_reset(&sb);
+	for (int i = 0; i < 100000; i++)
+		strbuf_addstr(&sb, "ONBUILD ");
+	f = parse(&a, sb.buf, &err);
+	ok(f == NULL && strstr(err.msg, "nested too deeply"), "ONBUILD ONBUILD ...");
+	error_release(&err);
+
+	strbuf_reset(&sb);
+	strbuf_addstr(&sb, "RUN");
+	for (int i = 0; i < 5000; i++)
+		strbuf_addf(&sb, " <<E%d", i);
+	for (int i = 0; i < 5000; i++)
+		strbuf_addf(&sb, "\nx\nE%d", i);
+	f = parse(&a, sb.buf, &err);
+	ok(f && f->instrs[0]->n_heredocs == 5000, "5,000 heredocs");
+	is_int(f ? f->instrs[0]->end_line : 0, 10001, "each read once");
+}
+
 static void test_excerpt(void)
 {
 	_cleanup_arena_ struct arena a = ARENA_INIT;
@@ -168,6 +218,7 @@ int main(void)
 	test_trigger();
 	test_errors();
 	test_limits();
+	test_scale();
 	test_excerpt();
 	test_frontend();
 	return tap_done();
