@@ -71,7 +71,6 @@ static void test_masks(void)
 	            "grep -c ' /sys sysfs ro,' /proc/mounts"),
 	        "1\n1\n1\n1\n1\n", "read-only parts");
 	is_str(h_sh("(echo x > /proc/sys/kernel/hostname) 2>&1; "
-	            ""
 	            "(echo x > /sys/kernel/uevent_helper) 2>&1 | grep -c -E "
 	            "'Read-only|nonexistent|denied'"),
 	        "/bin/sh: can't create /proc/sys/kernel/hostname: Read-only file system\n"
