@@ -167,7 +167,7 @@ static int take_entry(
 		return keep_text(&in.base, e->size, name, &a->index_json, &a->index_n, err);
 	/* Not content: versions of old image formats, and the layout's own marker. */
 	if (str_eq(name, "oci-layout") || str_eq(name, "repositories") ||
-	        str_ends(name, "/VERSION"))
+	        str_ends(name, "/VERSION") || str_ends(name, "/json"))
 		return 0;
 	return keep_blob(a, &in.base, name, err);
 }
