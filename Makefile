@@ -19,7 +19,7 @@ test:
 
 bench: all
 	@scripts/install-deps.sh bench
-	@tests/bench/run
+	@bench/run
 
 install: all
 	install -D -m 755 $(BUILD)/src/cli/strake $(DESTDIR)$(PREFIX)/bin/strake

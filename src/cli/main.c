@@ -1,4 +1,130 @@
-int main(void)
+/* cli/main.c - the commands by name. */
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+
+#include "base/human.h"
+#include "base/log.h"
+#include "cli/cli.h"
+#include "sandbox/sandbox.h"
+
+static int cmd_image(int argc, char **argv);
+
+static const struct cli_command commands[] = {
+        {"build", NULL, "Build an image from a Dockerfile", cmd_build},
+        {"images", NULL, "List images", cmd_images},
+        {"run", NULL, "Run a command in an image", cmd_run},
+        {"pull", NULL, "Fetch an image from its registry", cmd_pull},
+        {"push", NULL, "Send an image to its registry", cmd_push},
+        {"save", NULL, "Write an image to a file", cmd_save},
+        {"load", NULL, "Read images from a file", cmd_load},
+        {"inspect", NULL, "Show an image's configuration", cmd_inspect},
+        {"history", NULL, "Show the steps that made an image", cmd_history},
+        {"tag", NULL, "Give an image another name", cmd_tag},
+        {"rmi", NULL, "Remove images", cmd_rmi},
+        {"image", NULL, "docker's spelling: image ls|build|pull|push|save|load|...", cmd_image},
+        {"du", NULL, "Show what the store takes on disk", cmd_du},
+        {"prune", NULL, "Remove what is not in use from the store", cmd_prune},
+        {"fsck", NULL, "Check every byte of the store", cmd_fsck},
+        {"info", NULL, "Show what this machine offers and what is missing", cmd_info},
+        {"debug", NULL, "Look into the parser: ast, expand, ignore", cmd_debug},
+        {"version", NULL, "Show the version", cmd_version},
+};
+
+static void help(void)
 {
-	return 0;
+	printf("Usage: strake COMMAND [OPTIONS]\n\n"
+	       "Builds container images from Dockerfiles: no daemon, no root.\n\nCommands:\n");
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		printf("  %-9s %s\n", commands[i].name, commands[i].summary);
+	printf("\nStart with:  strake build -t NAME .   then   strake run NAME\n"
+	       "Each command explains itself: strake COMMAND --help\n\n"
+	       "Environment:\n"
+	       "  STRAKE_STORE   directory of the store (root: /var/lib/strake,\n"
+	       "                 else ~/.local/share/strake)\n"
+	       "  STRAKE_DEBUG   1: print what strake does\n");
+}
+
+static int dispatch(int argc, char **argv)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		if (str_eq(commands[i].name, argv[0]))
+			return commands[i].run(argc, argv);
+	struct error err = ERROR_INIT;
+	const char *names[ARRAY_SIZE(commands)];
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		names[i] = commands[i].name;
+	(void)err_set(&err, ERR_USAGE, "unknown command: %s", argv[0]);
+	const char *near = human_nearest(argv[0], names, ARRAY_SIZE(names));
+	if (near)
+		(void)err_hint(&err, "did you mean strake %s?", near);
+	else
+		(void)err_hint(&err, "strake --help lists the commands");
+	return cli_report(&err);
+}
+
+static int cmd_image(int argc, char **argv)
+{
+	static const struct {
+		const char *sub, *command;
+	} map[] = {{"ls", "images"}, {"list", "images"}, {"build", "build"}, {"rm", "rmi"},
+	        {"pull", "pull"}, {"push", "push"}, {"save", "save"}, {"load", "load"},
+	        {"inspect", "inspect"}, {"history", "history"}, {"tag", "tag"}, {"prune", "prune"}};
+	for (size_t i = 0; argc > 1 && i < ARRAY_SIZE(map); i++)
+		if (str_eq(argv[1], map[i].sub)) {
+			argv[1] = (char *)map[i].command;
+			return dispatch(argc - 1, argv + 1);
+		}
+	struct error err = ERROR_INIT;
+	(void)err_set(&err, ERR_USAGE,
+	        "strake image: ls, build, pull, push, save, load, inspect, history, rm, tag or "
+	        "prune is expected");
+	return cli_report(&err);
+}
+
+/* hold_std_fds - a closed descriptor 0-2 would be given to the next file we open, and that file to
+ * whoever prints. */
+static void hold_std_fds(void)
+{
+	int fd;
+	do {
+		fd = open("/dev/null", O_RDWR);
+	} while (fd >= 0 && fd <= 2);
+	if (fd > 2)
+		close(fd);
+}
+
+int main(int argc, char **argv)
+{
+	if (argc > 0 && str_eq(argv[0], SANDBOX_HELPER_ARGV0))
+		return sandbox_helper_main(argc, argv);
+	hold_std_fds();
+	const char *debug = getenv("STRAKE_DEBUG");
+	log_enabled = debug && *debug && !str_eq(debug, "0");
+	signal(SIGPIPE, SIG_IGN);
+	int i = 1;
+	for (; i < argc; i++) {
+		if (str_eq(argv[i], "--store") && i + 1 < argc)
+			cli_store_root = argv[++i];
+		else if (str_starts(argv[i], "--store="))
+			cli_store_root = argv[i] + strlen("--store=");
+		else if (str_eq(argv[i], "--debug") || str_eq(argv[i], "-D"))
+			log_enabled = true;
+		else
+			break;
+	}
+	if (i >= argc || str_eq(argv[i], "--help") || str_eq(argv[i], "-h") ||
+	        str_eq(argv[i], "help")) {
+		help();
+		return i >= argc ? EXIT_USAGE : EXIT_OK;
+	}
+	if (str_eq(argv[i], "--version") || str_eq(argv[i], "-v"))
+		return cmd_version(1, argv + i);
+	/* `buildx build` and `builder prune` are what scripts have. */
+	if (str_eq(argv[i], "buildx") && i + 1 < argc && str_eq(argv[i + 1], "build"))
+		i++;
+	int rc = dispatch(argc - i, argv + i);
+	if (fflush(stdout) != 0 && rc == 0)
+		rc = EXIT_FAILED;
+	return rc;
 }

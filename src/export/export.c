@@ -42,7 +42,7 @@ int export_write(struct store *s, struct store_lease *l, const struct export_ima
 			*ret = (struct oci_descriptor){0};
 		return 0;
 	}
-	_cleanup_(plan_release) struct plan p = {0};
+	_cleanup_(export_plan_release) struct plan p = {0};
 	if (plan_make(&p, s, l, images, n, &o, plain, pool, err) < 0)
 		return -1;
 	int r = o.type == EXPORT_OCI && !o.tar ? write_layout_dir(s, l, &p, &o, err)

@@ -63,7 +63,7 @@ struct plan {
 	size_t n_blobs, cap_blobs;
 	struct oci_descriptor top; /* manifest, or index of several */
 };
-void plan_release(struct plan *p);
+void export_plan_release(struct plan *p);
 /* plan_make - compress what must be, write configs and manifests into the store as blobs. plain:
  * layers stay plain tars (docker archives). */
 int plan_make(struct plan *p, struct store *s, struct store_lease *l,

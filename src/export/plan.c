@@ -8,7 +8,7 @@
 #include "export/internal.h"
 #include "image/image.h"
 
-void plan_release(struct plan *p)
+void export_plan_release(struct plan *p)
 {
 	for (size_t i = 0; i < p->n_images; i++) {
 		struct plan_image *im = &p->images[i];

@@ -9,6 +9,7 @@
 #include "base/strbuf.h"
 #include "dockerfile/expand.h"
 #include "dockerfile/ignore.h"
+#include "graph/git_url.h"
 #include "graph/graph.h"
 
 /* --- vectors of borrowed strings (text.c) ---------------------------------------------------- */
@@ -276,13 +277,6 @@ int run_mounts(struct plan *p, struct stage *s, const struct cmd *c, struct grap
 int device_parse(const char *text, char **ret, struct error *err) must_check;
 
 /* source_url.c: remote sources of ADD and of named contexts */
-struct git_ref {
-	char *url, *ref, *subdir, *checksum;
-	int keep_git_dir, submodules; /* -1: not said */
-};
-void git_ref_release(struct git_ref *r);
-/* git_ref_parse - 1: a git source; 0: not one; -1: one, but malformed. */
-int git_ref_parse(const char *s, struct git_ref *ret, struct error *err) must_check;
 bool is_http_url(const char *s);
 /* url_filename - base name of the URL's path, made safe; "__unnamed__" if it has none. */
 char *url_filename(const char *url) must_check;

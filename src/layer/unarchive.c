@@ -256,20 +256,65 @@ static int drain(struct reader *r, struct error *err)
 	return (int)n;
 }
 
+/* What was looked at already comes first, then the rest: a pipe cannot be rewound. */
+struct peeked {
+	struct reader base;
+	struct reader *next;
+	unsigned char head[HEAD_SIZE];
+	size_t n, at;
+};
+
+static ssize_t peeked_read(struct reader *base, void *p, size_t n, struct error *err)
+{
+	struct peeked *r = (struct peeked *)base;
+	if (r->at == r->n)
+		return reader_read(r->next, p, n, err);
+	n = MIN(n, r->n - r->at);
+	memcpy(p, r->head + r->at, n);
+	r->at += n;
+	return (ssize_t)n;
+}
+
+static void peeked_free(struct reader *base)
+{
+	struct peeked *r = (struct peeked *)base;
+	reader_free(r->next);
+	free(r);
+}
+
+/* Owns next, also on failure. */
+static struct peeked *peek(struct reader *next, struct error *err)
+{
+	struct peeked *r = new0(struct peeked, 1);
+	r->base.read = peeked_read;
+	r->base.free = peeked_free;
+	r->next = next;
+	while (r->n < HEAD_SIZE) {
+		ssize_t n = reader_read(next, r->head + r->n, HEAD_SIZE - r->n, err);
+		if (n < 0) {
+			peeked_free(&r->base);
+			return NULL;
+		}
+		if (n == 0)
+			break;
+		r->n += (size_t)n;
+	}
+	return r;
+}
+
 int unpack_archive_fd(struct upper *u, int fd, const struct unpack_options *opt,
         const struct digest *expected, struct error *err)
 {
-	unsigned char head[HEAD_SIZE];
-	ssize_t n = read_head(fd, head);
-	if (n < 0 || lseek(fd, 0, SEEK_SET) < 0)
-		return err_sys(err, n < 0 ? (int)n : errno, "cannot read %s", opt->what);
 	struct digest d;
 	uint64_t size;
 	struct reader *raw = reader_hash(reader_fd(fd, opt->what), &d, &size);
 	_cleanup_reader_ struct reader *r = NULL;
+	struct peeked *in = peek(raw, err);
+	if (!in)
+		return -1;
 	/* headers, padding and the like come on top of the contents */
 	uint64_t max = opt->max_bytes + (4ull << 30);
-	if (archive_open(raw, head, (size_t)n, opt->what, max, &r, err) < 0)
+	if (archive_open(&in->base, in->head, in->n, opt->what, max, &r, err) < 0)
 		return -1;
 	_cleanup_(tar_reader_freep) struct tar_reader *tr = tar_reader_new(r, opt->what);
 	if (unpack_tar(u, tr, opt, err) < 0)

@@ -181,6 +181,42 @@ const char *store_path(const struct store *s)
 	return s->path;
 }
 
+/* reattach - let *fd, a directory at `path` below dir, name the same directory through the mounts of
+ * the present namespace; its number stays. */
+static int reattach(int dir, const char *path, int fd)
+{
+	struct stat was, now;
+	_cleanup_close_ int fresh = sys_open_dir(dir, path);
+	if (fresh < 0)
+		return fresh;
+	if (fstat(fd, &was) < 0 || fstat(fresh, &now) < 0)
+		return -errno;
+	if (was.st_dev != now.st_dev || was.st_ino != now.st_ino)
+		return -ESTALE;
+	return dup3(fresh, fd, O_CLOEXEC) < 0 ? -errno : 0;
+}
+
+int store_reattach(struct store *s, struct error *err)
+{
+	char path[STORE_PATH_MAX];
+	store_enter(s);
+	int r = reattach(AT_FDCWD, s->path, s->dirfd);
+	if (r >= 0 && s->cache_fd >= 0)
+		r = reattach(s->dirfd, "cache", s->cache_fd);
+	for (struct store_lease *l = s->leases; r >= 0 && l; l = l->next) {
+		snprintf(path, sizeof(path), "staging/%s", l->id);
+		if (l->dir_fd >= 0)
+			r = reattach(s->dirfd, path, l->dir_fd);
+	}
+	for (struct layer_entry *e = s->all_layers; r >= 0 && e; e = e->next)
+		if (e->pub.fd >= 0 &&
+		        reattach(s->dirfd, store_layer_path(path, &e->pub.diff_id, "tree"),
+		                e->pub.fd) < 0)
+			close_ptr(&e->pub.fd); /* opened anew, or found missing, at the next use */
+	store_leave(s);
+	return r < 0 ? err_sys(err, r, "opening the store %s anew", s->path) : 0;
+}
+
 int store_dirfd(const struct store *s)
 {
 	return s->dirfd;

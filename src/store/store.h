@@ -30,6 +30,10 @@ static inline void store_freep(struct store **s)
 {
 	store_free(*s);
 }
+/* store_reattach - after the process moved to a mount namespace of its own (sys_privilege_enter): a
+ * descriptor belongs to the mounts it was opened through, and neither overlay lowers nor renames
+ * may mix two namespaces. Descriptors keep their numbers. */
+int store_reattach(struct store *s, struct error *err) must_check;
 const char *store_path(const struct store *s);
 int store_dirfd(const struct store *s);
 int store_cache_dirfd(struct store *s); /* <store>/cache: stat cache files; created on demand */

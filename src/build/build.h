@@ -1,0 +1,77 @@
+/* build/build.h - one `strake build`: options in, image and exports out.
+ *
+ * This folder implements solve_ports: it is where the graph's operations meet the store, the
+ * sources, the sandbox and the registry. cli/ fills build_options from the command line and prints
+ * what build_run returns. */
+#ifndef STRAKE_BUILD_BUILD_H
+#define STRAKE_BUILD_BUILD_H
+
+#include "base/strv.h"
+#include "dockerfile/ignore.h"
+#include "dockerfile/lint.h"
+#include "graph/graph.h"
+#include "store/store.h"
+#include "ui/ui.h"
+
+struct build_secret {
+	char *id;
+	char *data; /* NULL: could not be read; `error` says why */
+	size_t len;
+};
+struct build_ssh {
+	char *id, *socket; /* host path of the agent's socket */
+};
+
+struct build_options {
+	const char *context;    /* path, URL or "-" */
+	const char *dockerfile; /* -f; NULL: default name; "-": stdin */
+	struct strv tags;       /* as given */
+	struct strv build_args; /* "K=V" */
+	struct strv labels, annotations, contexts, add_hosts, ulimits, no_cache_filter, allow,
+	        platforms;
+	struct strv outputs; /* -o specs as given */
+	struct build_secret *secrets;
+	size_t n_secrets;
+	struct build_ssh *ssh;
+	size_t n_ssh;
+	const char *target, *network;
+	const char *iidfile, *metadata_file;
+	uint64_t shm_size;
+	uint64_t memory_max, pids_max; /* --resource */
+	double cpus;
+	bool no_cache, pull, squash;
+	unsigned jobs;
+	enum ui_mode progress;
+	bool has_epoch;
+	int64_t epoch;
+	const volatile bool *interrupted; /* set by a signal handler */
+};
+
+struct build_result {
+	char *image_id; /* "sha256:..." of the (first) config; NULL if nothing was built */
+	struct df_warnings warnings;
+	struct strv unused_build_args;
+	char *excerpt; /* Dockerfile lines around a failure, or NULL */
+};
+void build_result_release(struct build_result *r);
+
+/* build_run - everything, including exports and tags. On failure ret->excerpt may be set. */
+int build_run(struct store *store, const struct build_options *o, struct build_result *ret,
+        struct error *err) must_check;
+
+/* build_read_definition - only the Dockerfile of these options: --check and --call. */
+int build_read_definition(const struct build_options *o, struct arena *a, struct df_file **ret,
+        struct error *err) must_check;
+
+/* build_read_ignore - the ignore file that counts for the main context; *ret NULL: there is none.
+ */
+int build_read_ignore(const struct build_options *o, const struct df_file *f,
+        struct df_ignore **ret, struct error *err) must_check;
+/* build_lint_ignored - CopyIgnoredFile: COPY and ADD sources that the ignore file hides. */
+void build_lint_ignored(const struct df_file *f, const struct df_ignore *ig, struct df_warnings *w);
+
+/* build_resolve_platforms - --platform values (commas allowed) or the host's. malloc'ed. */
+int build_resolve_platforms(const struct strv *specs, struct oci_platform **ret, size_t *ret_n,
+        struct error *err) must_check;
+
+#endif

@@ -1,0 +1,273 @@
+/* build/context.c - the Dockerfile, its ignore file, and the local directories of the build. */
+#include "build/internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "sys/path.h"
+
+#define DOCKERFILE_MAX ((size_t)16 << 20)
+#define IGNORE_MAX ((size_t)4 << 20)
+
+static int read_plain(const char *path, size_t max, char **ret, size_t *ret_n)
+{
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0)
+		return -errno;
+	struct stat st;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (S_ISDIR(st.st_mode))
+		return -EISDIR;
+	return sys_read_fd(fd, max, ret, ret_n);
+}
+
+static int read_stdin(char **ret, size_t *ret_n, struct error *err)
+{
+	int r = sys_read_fd(STDIN_FILENO, DOCKERFILE_MAX, ret, ret_n);
+	return r < 0 ? err_sys(err, r, "reading the Dockerfile from standard input") : 0;
+}
+
+/* find_dockerfile - path of the Dockerfile; -f is relative to the current directory, and if it is
+ * not there, to the context (as people coming from buildah expect). */
+static int find_dockerfile(
+        const struct build_options *o, const char *dir, char **ret, struct error *err)
+{
+	if (o->dockerfile) {
+		struct stat st;
+		if (stat(o->dockerfile, &st) == 0 || !dir || o->dockerfile[0] == '/') {
+			*ret = xstrdup(o->dockerfile);
+			return 0;
+		}
+		_cleanup_free_ char *inside = xasprintf("%s/%s", dir, o->dockerfile);
+		*ret = stat(inside, &st) == 0 ? take_ptr(inside) : xstrdup(o->dockerfile);
+		return 0;
+	}
+	if (!dir)
+		return err_set(
+		        err, ERR_USAGE, "no Dockerfile: the context is not a directory, use -f");
+	static const char *const names[] = {"Dockerfile", "dockerfile", "Containerfile"};
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		struct stat st;
+		_cleanup_free_ char *p =
+		        str_eq(dir, ".") ? xstrdup(names[i]) : xasprintf("%s/%s", dir, names[i]);
+		if (lstat(p, &st) == 0) {
+			*ret = take_ptr(p);
+			return 0;
+		}
+	}
+	(void)err_set(err, ERR_USAGE, "no Dockerfile in %s", dir);
+	return err_hint(err, "name it with -f FILE, or give the directory that holds it");
+}
+
+static int load_text(const struct build_options *o, const char *dir, char **ret_name, char **ret,
+        size_t *ret_n, struct error *err)
+{
+	if (o->dockerfile && str_eq(o->dockerfile, "-")) {
+		*ret_name = xstrdup("Dockerfile");
+		return read_stdin(ret, ret_n, err);
+	}
+	_cleanup_free_ char *path = NULL;
+	if (find_dockerfile(o, dir, &path, err) < 0)
+		return -1;
+	int r = read_plain(path, DOCKERFILE_MAX, ret, ret_n);
+	if (r == -ENOENT) {
+		(void)err_set(err, ERR_USAGE, "no such Dockerfile: %s", path);
+		return err_hint(err, "check the path given with -f");
+	}
+	if (r == -EISDIR)
+		return err_set(err, ERR_USAGE, "%s is a directory, not a Dockerfile", path);
+	if (r == -EFBIG)
+		return err_set(
+		        err, ERR_SYNTAX, "%s is larger than %zu MiB", path, DOCKERFILE_MAX >> 20);
+	if (r < 0)
+		return err_sys(err, r, "reading %s", path);
+	*ret_name = take_ptr(path);
+	return 0;
+}
+
+int build_read_definition(
+        const struct build_options *o, struct arena *a, struct df_file **ret, struct error *err)
+{
+	const char *dir = o->context && !str_eq(o->context, "-") ? o->context : NULL;
+	_cleanup_free_ char *name = NULL, *text = NULL;
+	size_t n = 0;
+	if (o->context && str_eq(o->context, "-") && !o->dockerfile) {
+		name = xstrdup("Dockerfile");
+		if (read_stdin(&text, &n, err) < 0)
+			return -1;
+	} else if (load_text(o, dir, &name, &text, &n, err) < 0) {
+		return -1;
+	}
+	return df_parse(a, text, n, arena_strdup(a, name), ret, err);
+}
+
+static int check_context_dir(const char *path, struct error *err)
+{
+	struct stat st;
+	if (stat(path, &st) < 0) {
+		(void)err_sys(err, errno, "build context %s", path);
+		err->class = ERR_USAGE;
+		return err_hint(
+		        err, "the last argument names the directory with the files to copy");
+	}
+	if (!S_ISDIR(st.st_mode))
+		return err_set(err, ERR_USAGE, "build context %s is not a directory", path);
+	if (access(path, R_OK | X_OK) < 0) {
+		(void)err_sys(err, errno, "build context %s", path);
+		return err_hint(err, "you need read and search permission on the directory");
+	}
+	return 0;
+}
+
+/* read_ignore - *ret stays NULL where there is no such file. */
+static int read_ignore(const char *path, struct df_ignore **ret, struct error *err)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t n;
+	int r = read_plain(path, IGNORE_MAX, &text, &n);
+	if (r == -ENOENT || r == -ENOTDIR)
+		return 0;
+	if (r < 0)
+		return err_sys(err, r, "reading %s", path);
+	return df_ignore_parse(text, n, path, ret, err);
+}
+
+int build_read_ignore(const struct build_options *o, const struct df_file *f,
+        struct df_ignore **ret, struct error *err)
+{
+	*ret = NULL;
+	/* The one beside the Dockerfile wins over the context's (SEMANTICS 47). */
+	if (!o->dockerfile || !str_eq(o->dockerfile, "-")) {
+		_cleanup_free_ char *beside = xasprintf("%s.dockerignore", f->name);
+		if (read_ignore(beside, ret, err) < 0 || *ret)
+			return *ret ? 0 : -1;
+	}
+	_cleanup_free_ char *path = str_eq(o->context, ".")
+	                                    ? xstrdup(".dockerignore")
+	                                    : xasprintf("%s/.dockerignore", o->context);
+	return read_ignore(path, ret, err);
+}
+
+void build_lint_ignored(const struct df_file *f, const struct df_ignore *ig, struct df_warnings *w)
+{
+	if (df_ignore_is_empty(ig))
+		return;
+	for (size_t i = 0; i < f->n_instrs; i++) {
+		const struct df_instr *in = f->instrs[i];
+		if (in->kind != DF_COPY && in->kind != DF_ADD)
+			continue;
+		bool from = false;
+		for (size_t k = 0; k < in->n_flags; k++)
+			from |= str_eq(in->flags[k].name, "from");
+		for (size_t k = 0; !from && k + 1 < in->n_args; k++) {
+			const char *src = in->args[k];
+			/* Only what is known without building: no variables, no URLs, no heredocs.
+			 */
+			if (strchr(src, '$') || strstr(src, "://") || str_starts(src, "<<"))
+				continue;
+			_cleanup_free_ char *rooted = xasprintf("/%s", src);
+			_cleanup_free_ char *clean = df_clean_path(rooted);
+			if (clean[1] && df_ignore_match(ig, clean + 1, NULL))
+				df_warn(w, "CopyIgnoredFile", in->line, in->end_line,
+				        "Attempting to %s file \"%s\" that is excluded by "
+				        ".dockerignore",
+				        in->kind == DF_COPY ? "Copy" : "Add", src);
+		}
+	}
+}
+
+int build_load_definition(struct build *b, struct error *err)
+{
+	const struct build_options *o = b->o;
+	bool remote = build_context_is_remote(o->context);
+	if (!remote) {
+		if (check_context_dir(o->context, err) < 0)
+			return -1;
+		b->context_dir = xstrdup(o->context);
+	}
+	ui_step_start(b->ui, UI_DEFINITION, "[internal] load build definition from Dockerfile");
+	if (remote) {
+		_cleanup_free_ char *name = NULL, *text = NULL;
+		size_t n;
+		if (build_remote_context(b, &name, &text, &n, err) < 0 ||
+		        df_parse(&b->arena, text, n, arena_strdup(&b->arena, name), &b->file, err) <
+		                0)
+			return -1;
+	} else if (build_read_definition(o, &b->arena, &b->file, err) < 0) {
+		return -1;
+	}
+	ui_step_note(b->ui, UI_DEFINITION, "transferring dockerfile: %zuB done", b->file->text_len);
+	ui_step_done(b->ui, UI_DEFINITION);
+	if (remote)
+		return 0;
+	ui_step_start(b->ui, UI_IGNORE, "[internal] load .dockerignore");
+	if (build_read_ignore(o, b->file, &b->ignore, err) < 0) {
+		ui_step_error(b->ui, UI_IGNORE, err->msg);
+		return -1;
+	}
+	ui_step_done(b->ui, UI_IGNORE);
+	return 0;
+}
+
+int build_context_get(
+        struct build *b, const struct graph_local *l, struct build_context **ret, struct error *err)
+{
+	int rc = 0;
+	pthread_mutex_lock(&b->lock);
+	struct build_context *c = b->contexts;
+	while (c && !str_eq(c->name, l->name))
+		c = c->next;
+	if (!c) {
+		bool is_main = l->path == NULL;
+		const char *path = is_main ? b->context_dir : l->path;
+		if (!path) {
+			rc = err_set(err, ERR_BUILD, "there is no build context to copy from");
+			(void)err_hint(err, "the Dockerfile came from standard input alone; give a "
+			                    "directory: strake build -f - DIR");
+			goto out;
+		}
+		if (check_context_dir(path, err) < 0) {
+			rc = err_wrap(err, "--build-context %s", l->name);
+			goto out;
+		}
+		c = new0(struct build_context, 1);
+		c->name = l->name;
+		c->path = path;
+		if (is_main) {
+			c->ignore = b->ignore;
+			b->ignore = NULL;
+		} else {
+			_cleanup_free_ char *ignore = xasprintf("%s/.dockerignore", path);
+			rc = read_ignore(ignore, &c->ignore, err);
+		}
+		struct source_context_options so = {.name = l->name,
+		        .ignore = c->ignore,
+		        .cache_dirfd = store_cache_dirfd(b->store)};
+		if (rc >= 0)
+			rc = source_context_open(path, &so, &c->ctx, err);
+		if (rc < 0) {
+			df_ignore_free(c->ignore);
+			free(c);
+			goto out;
+		}
+		c->next = b->contexts;
+		b->contexts = c;
+	}
+	*ret = c;
+out:
+	pthread_mutex_unlock(&b->lock);
+	return rc < 0 ? -1 : 0;
+}
+
+void build_contexts_free(struct build *b)
+{
+	for (struct build_context *c = b->contexts, *next; c; c = next) {
+		next = c->next;
+		source_context_free(c->ctx);
+		df_ignore_free(c->ignore);
+		free(c);
+	}
+	b->contexts = NULL;
+}

@@ -1,0 +1,201 @@
+/* build/internal.h - the state of one build, shared by the files of this folder.
+ *
+ * Written while planning (one thread), read-only while steps run, but for what `lock` guards. */
+#ifndef STRAKE_BUILD_INTERNAL_H
+#define STRAKE_BUILD_INTERNAL_H
+
+#include <pthread.h>
+
+#include "base/pool.h"
+#include "build/build.h"
+#include "dockerfile/ignore.h"
+#include "registry/registry.h"
+#include "sandbox/sandbox.h"
+#include "solve/solve.h"
+#include "source/context.h"
+#include "sys/privilege.h"
+
+/* A base image as resolved: config and layer descriptors, no layer bytes yet. */
+struct build_image {
+	char *asked; /* as in graph_needed */
+	struct oci_platform platform;
+	struct oci_image config;
+	char *digest;                  /* manifest digest or NULL */
+	struct oci_ref ref;            /* where bytes can be fetched; domain NULL: nowhere */
+	struct oci_descriptor *layers; /* parallel to config.diff_ids; NULL: not fetched */
+	size_t n_layers;
+	pthread_mutex_t lock; /* one thread fetches */
+	bool ensured;
+};
+
+/* One link of a root file system: its layer on top of parent. */
+struct rootfs {
+	const struct rootfs *parent;
+	struct digest diff_id;
+	int64_t created_sec, created_nsec;
+	struct build_image *image; /* links of a base image; NULL for built layers */
+	bool from_base;
+	size_t depth;
+};
+
+/* The merged view of a chain, opened: lowest layer first. */
+struct build_view {
+	struct treeview v;
+	const struct tree **trees;
+	int *fds; /* borrowed from the store */
+	size_t n;
+	/* What overlayfs gets: empty layers left out, and of a layer that is there twice only the upper
+	 * one (overlayfs refuses the same directory twice; the lower one changes nothing, because all
+	 * that it has and hides the upper one has and hides again). */
+	int *lowers;
+	size_t n_lowers;
+};
+
+/* A context that is a local directory, opened when first asked for. */
+struct build_context {
+	const char *name, *path;
+	struct source_context *ctx;
+	struct df_ignore *ignore;
+	const struct rootfs *chain; /* git, tar and HTTP contexts: a layer instead */
+	struct build_context *next;
+};
+
+struct build {
+	const struct build_options *o;
+	struct store *store;
+	struct store_lease *lease;
+	struct ui *ui;
+	struct registry_client *registry; /* made when first needed */
+	struct sandbox_context *sandbox;
+	struct pool *pool;
+	bool entered; /* privileges taken */
+	bool single_id;
+
+	struct arena arena;   /* AST, rootfs links */
+	pthread_mutex_t lock; /* arena, registry, sandbox, contexts, running */
+	struct df_file *file;
+	struct graph *graph;
+	struct build_image **images;
+	size_t n_images, cap_images;
+	struct build_context *contexts;
+	char *context_dir;        /* trusted path of the main context; NULL: none */
+	struct df_ignore *ignore; /* of the main context, until that is opened; or NULL */
+	const struct rootfs *context_chain;
+
+	struct sandbox_process **running; /* per node; under lock */
+	bool cancelled;
+	struct build_result *result;
+	char *id; /* of this build: time and pid */
+};
+
+/* ids of ui steps that are not graph nodes */
+enum {
+	UI_DEFINITION = 1,
+	UI_IGNORE = 2,
+	UI_CONTEXT = 3,
+	UI_EXPORT = 4,
+	UI_METADATA = 100,
+	UI_NODE = 100000
+};
+#define UI_NODE_ID(n) ((uint64_t)UI_NODE + (n)->id)
+
+/* build.c */
+int build_enter(struct build *b, struct error *err) must_check;
+struct registry_client *build_registry(struct build *b, struct error *err) must_check;
+bool build_interrupted(struct build *b);
+
+/* resolve.c */
+int build_resolve_image(
+        struct build *b, const struct graph_needed *need, struct error *err) must_check;
+struct build_image *build_find_image(
+        struct build *b, const char *ref, const struct oci_platform *p);
+void build_image_free(struct build_image *im);
+/* build_image_here - are all its layers unpacked already? */
+bool build_image_here(struct build *b, const struct build_image *im);
+/* build_image_ensure - all layers unpacked in the store; any thread. */
+int build_image_ensure(
+        struct build *b, struct build_image *im, uint64_t ui_id, struct error *err) must_check;
+
+/* rootfs.c */
+const struct rootfs *rootfs_new(
+        struct build *b, const struct rootfs *parent, const struct digest *diff_id);
+const struct rootfs *rootfs_from_image(struct build *b, struct build_image *im);
+/* rootfs_key - the chain's key on top of parent_key with one more layer of tree digest t. */
+void rootfs_key(const struct digest *parent_key, const struct digest *tree, struct digest *ret);
+/* build_view_open - every layer there, unpacked and loaded; chain NULL: empty. */
+int build_view_open(struct build *b, const struct rootfs *chain, struct build_view *ret,
+        struct error *err) must_check;
+void build_view_release(struct build_view *v);
+/* build_view_try - as open, but never fetches or unpacks: 0 if something is not there. */
+int build_view_try(struct build *b, const struct rootfs *chain, struct build_view *ret,
+        struct error *err) must_check;
+
+/* record.c: step records */
+struct step_record {
+	struct digest diff_id, tree;
+	int64_t created_sec, created_nsec;
+	uint64_t cost_ms;
+};
+int record_get(struct build *b, const struct digest *key, struct step_record *ret,
+        struct error *err) must_check; /* 1, 0, -1 */
+int record_put(struct build *b, const struct digest *key, const struct step_record *r,
+        struct error *err) must_check;
+/* record_output - what a record means on top of a base. */
+void record_output(struct build *b, const struct step_record *r, const struct solve_output *base,
+        struct solve_output *ret);
+/* publish_layer - staging directory `name` with its tree -> layer, record under the keys, output.
+ */
+int publish_layer(struct build *b, const char *staging, const struct tree *t, int treefd,
+        const struct digest *keys, size_t n_keys, int64_t started_ms,
+        const struct solve_output *base, struct solve_output *ret, struct error *err) must_check;
+int64_t now_ms(void);
+/* A fresh staging directory with an empty "tree" in it. */
+struct layer_dir {
+	char *name;
+	int fd, tree_fd;
+};
+void layer_dir_release(struct layer_dir *d);
+int layer_dir_new(struct build *b, struct layer_dir *ret, struct error *err) must_check;
+
+/* context.c */
+int build_load_definition(struct build *b, struct error *err) must_check;
+int build_context_get(struct build *b, const struct graph_local *l, struct build_context **ret,
+        struct error *err) must_check;
+void build_contexts_free(struct build *b);
+
+/* remote_context.c */
+bool build_context_is_remote(const char *context);
+/* build_remote_context - make the context a layer (b->context_chain) or none; the Dockerfile's text
+ * and name. */
+int build_remote_context(struct build *b, char **ret_name, char **ret_text, size_t *ret_n,
+        struct error *err) must_check;
+
+/* exec_*.c: probe and execute by kind of operation */
+int run_probe(struct build *b, const struct graph_node *n, const struct solve_output *in,
+        struct solve_output *ret, struct error *err) must_check;
+int run_execute(struct build *b, const struct graph_node *n, const struct solve_output *in,
+        struct solve_output *ret, bool *ret_cached, struct error *err) must_check;
+int copy_probe(struct build *b, const struct graph_node *n, const struct solve_output *in,
+        struct solve_output *ret, struct error *err) must_check;
+int copy_execute(struct build *b, const struct graph_node *n, const struct solve_output *in,
+        struct solve_output *ret, bool *ret_cached, struct error *err) must_check;
+int workdir_probe(struct build *b, const struct graph_node *n, const struct solve_output *in,
+        struct solve_output *ret, struct error *err) must_check;
+int workdir_execute(struct build *b, const struct graph_node *n, const struct solve_output *in,
+        struct solve_output *ret, bool *ret_cached, struct error *err) must_check;
+int remote_probe(struct build *b, const struct graph_node *n, struct solve_output *ret,
+        struct error *err) must_check;
+int remote_execute(struct build *b, const struct graph_node *n, struct solve_output *ret,
+        bool *ret_cached, struct error *err) must_check;
+/* copy_local_layer - part of a local context as a layer of its own, for bind mounts. */
+int copy_local_layer(struct build *b, const struct graph_node *local, const char *path,
+        const struct rootfs **ret, struct error *err) must_check;
+/* local_path_key - content key of a path in a local context. */
+int local_path_key(struct build *b, const struct graph_node *local, const char *path,
+        struct digest *ret, struct error *err) must_check;
+
+/* output.c */
+int build_outputs(
+        struct build *b, const struct solve_output *outputs, struct error *err) must_check;
+
+#endif

@@ -1,0 +1,371 @@
+/* build/resolve.c - base images: name -> config and layer descriptors (while planning), and
+ * later, when a step needs the files, the layers themselves. */
+#include "build/internal.h"
+
+#include "base/log.h"
+#include "export/export.h"
+
+#define MANIFEST_MAX ((size_t)4 << 20)
+#define CONFIG_MAX ((size_t)8 << 20)
+
+void build_image_free(struct build_image *im)
+{
+	if (!im)
+		return;
+	for (size_t i = 0; i < im->n_layers; i++)
+		oci_descriptor_release(&im->layers[i]);
+	free(im->layers);
+	free(im->asked);
+	free(im->digest);
+	oci_image_release(&im->config);
+	oci_ref_release(&im->ref);
+	pthread_mutex_destroy(&im->lock);
+	free(im);
+}
+
+struct build_image *build_find_image(struct build *b, const char *ref, const struct oci_platform *p)
+{
+	for (size_t i = 0; i < b->n_images; i++)
+		if (str_eq(b->images[i]->asked, ref) &&
+		        oci_platform_equal(&b->images[i]->platform, p))
+			return b->images[i];
+	return NULL;
+}
+
+/* fetch_manifest - the image manifest for the wanted platform behind im->ref. */
+static int fetch_manifest(struct build *b, struct build_image *im, struct oci_manifest *ret,
+        struct digest *ret_digest, struct error *err)
+{
+	struct registry_client *c = build_registry(b, err);
+	if (!c)
+		return -1;
+	_cleanup_free_ char *text = NULL, *type = NULL;
+	size_t n;
+	if (registry_get_manifest(c, &im->ref, &text, &n, &type, ret_digest, err) < 0)
+		return -1;
+	enum oci_doc kind;
+	struct oci_index idx = {0};
+	if (oci_doc_parse(text, n, type, im->asked, &kind, ret, &idx, err) < 0)
+		return -1;
+	if (kind == OCI_DOC_MANIFEST)
+		return 0;
+	size_t i;
+	if (oci_index_select(&idx, &im->platform, im->asked, &i, err) < 0) {
+		oci_index_release(&idx);
+		return -1;
+	}
+	struct oci_ref byd = {.domain = im->ref.domain, .path = im->ref.path};
+	char dstr[DIGEST_STR_MAX];
+	byd.digest = digest_str(&idx.manifests[i].digest, dstr);
+	oci_index_release(&idx);
+	free_ptr(&text);
+	free_ptr(&type);
+	text = type = NULL;
+	struct digest ignored;
+	if (registry_get_manifest(c, &byd, &text, &n, &type, &ignored, err) < 0 ||
+	        oci_doc_parse(text, n, type, im->asked, &kind, ret, &idx, err) < 0)
+		return -1;
+	if (kind != OCI_DOC_MANIFEST) {
+		oci_index_release(&idx);
+		return err_set(err, ERR_INTEGRITY, "%s: an index inside an index", im->asked);
+	}
+	return 0;
+}
+
+static int take_layers(
+        struct build *b, struct build_image *im, struct oci_manifest *m, struct error *err)
+{
+	if (m->n_layers != im->config.n_diff_ids)
+		return err_set(err, ERR_INTEGRITY,
+		        "%s: the manifest has %zu layers but the config names %zu", im->asked,
+		        m->n_layers, im->config.n_diff_ids);
+	for (size_t i = 0; i < im->n_layers; i++)
+		oci_descriptor_release(&im->layers[i]);
+	free(im->layers);
+	im->layers = take_ptr(m->layers);
+	im->n_layers = m->n_layers;
+	m->n_layers = 0;
+	for (size_t i = 0; i < im->n_layers; i++)
+		if (store_layer_set_blob(b->store, &im->config.diff_ids[i], &im->layers[i], err) <
+		        0)
+			return -1;
+	return 0;
+}
+
+/* fetch_config - the config blob into the store, and parsed. */
+static int fetch_config(struct build *b, struct build_image *im, const struct oci_descriptor *d,
+        struct error *err)
+{
+	if (d->size > (int64_t)CONFIG_MAX)
+		return err_set(err, ERR_INTEGRITY, "%s: a config of %lld bytes is refused",
+		        im->asked, (long long)d->size);
+	struct digest got;
+	uint64_t size;
+	_cleanup_sink_ struct sink *to =
+	        store_blob_sink(b->store, b->lease, &d->digest, &got, &size);
+	if (registry_get_blob(b->registry, &im->ref, d, to, err) < 0 || sink_finish(to, err) < 0)
+		return -1;
+	return store_image_config(b->store, &d->digest, &im->config, err);
+}
+
+static int resolve_registry(struct build *b, struct build_image *im, struct error *err)
+{
+	struct oci_manifest m = {0};
+	struct digest digest;
+	char dstr[DIGEST_STR_MAX];
+	if (fetch_manifest(b, im, &m, &digest, err) < 0)
+		return -1;
+	struct digest config = m.config.digest;
+	int rc = fetch_config(b, im, &m.config, err);
+	if (rc >= 0)
+		rc = take_layers(b, im, &m, err);
+	oci_manifest_release(&m);
+	if (rc < 0)
+		return -1;
+	im->digest = xstrdup(digest_str(&digest, dstr));
+	uint64_t total = 0;
+	for (size_t i = 0; i < im->n_layers; i++)
+		total += (uint64_t)im->layers[i].size;
+	_cleanup_free_ char *name = oci_ref_string(&im->ref);
+	return store_image_put(b->store, name, &config, &im->config.platform, im->digest, total, 0,
+	        true, err);
+}
+
+static int resolve_layout(
+        struct build *b, struct build_image *im, const char *path, struct error *err)
+{
+	struct digest config;
+	if (export_import_layout(
+	            b->store, b->lease, path, &im->platform, &config, &im->digest, err) < 0)
+		return -1;
+	return store_image_config(b->store, &config, &im->config, err);
+}
+
+/* resolve_local - 1 found in the store, 0 not. */
+static int resolve_local(struct build *b, struct build_image *im, struct error *err)
+{
+	struct store_image si = {0};
+	_cleanup_free_ char *name = oci_ref_string(&im->ref);
+	int rc = store_image_find(b->store, name, &im->platform, &si, err);
+	if (rc > 0 && store_image_config(b->store, &si.id, &im->config, err) < 0) {
+		/* The blob is damaged or gone: fetch the image again. */
+		log_debug("%s: config not readable: %s", im->asked, err->msg);
+		error_release(err);
+		rc = 0;
+	} else if (rc > 0) {
+		im->digest = si.manifest_digest ? xstrdup(si.manifest_digest) : NULL;
+	}
+	store_image_release(&si);
+	return rc;
+}
+
+int build_resolve_image(struct build *b, const struct graph_needed *need, struct error *err)
+{
+	struct build_image *im = new0(struct build_image, 1);
+	im->asked = xstrdup(need->ref);
+	im->platform = need->platform;
+	pthread_mutex_init(&im->lock, NULL);
+	oci_image_init(&im->config);
+	vec_grow(&b->images, &b->cap_images, b->n_images + 1);
+	b->images[b->n_images] = im;
+	uint64_t ui_id = UI_METADATA + b->n_images++;
+
+	_cleanup_free_ char *shown = xasprintf("[internal] load metadata for %s", im->asked);
+	ui_step_start(b->ui, ui_id, shown);
+	int rc;
+	if (str_starts(im->asked, "oci-layout://")) {
+		rc = resolve_layout(b, im, im->asked + strlen("oci-layout://"), err);
+	} else {
+		rc = oci_ref_parse(im->asked, &im->ref, err);
+		if (rc >= 0) {
+			rc = b->o->pull ? 0 : resolve_local(b, im, err);
+			if (rc == 0)
+				rc = resolve_registry(b, im, err);
+		}
+	}
+	if (rc < 0) {
+		ui_step_error(b->ui, ui_id, err->msg);
+		err_wrap(err, "%s", im->asked);
+		if (err->class == ERR_NOT_FOUND && im->ref.domain)
+			err_hint(err,
+			        "check the name; a local image is made with `strake build -t`, an "
+			        "OCI layout is given with --build-context NAME=oci-layout://PATH");
+		return b->file ? err_at(err, b->file->name, need->line, 0) : -1;
+	}
+	ui_step_done(b->ui, ui_id);
+	return 0;
+}
+
+/* --- layers ---------------------------------------------------------------------------------- */
+
+struct fetch {
+	struct build *b;
+	struct build_image *im;
+	uint64_t ui_id;
+	size_t *missing, n_missing;
+	pthread_mutex_t lock;
+	struct error err; /* the first */
+};
+
+/* blob_here - a known blob of the layer whose bytes are in the store. */
+static bool blob_here(struct build *b, const struct digest *diff_id, struct oci_descriptor *ret)
+{
+	struct oci_descriptor *v = NULL;
+	size_t n = 0;
+	struct error err = ERROR_INIT;
+	bool found = false;
+	if (store_layer_blobs(b->store, diff_id, &v, &n, &err) >= 0)
+		for (size_t i = 0; i < n && !found; i++)
+			if (store_blob_has(b->store, &v[i].digest, NULL)) {
+				oci_descriptor_copy(ret, &v[i]);
+				found = true;
+			}
+	for (size_t i = 0; i < n; i++)
+		oci_descriptor_release(&v[i]);
+	free(v);
+	error_release(&err);
+	return found;
+}
+
+static int fetch_layer(struct fetch *f, size_t i, struct error *err)
+{
+	struct build *b = f->b;
+	struct build_image *im = f->im;
+	const struct digest *diff_id = &im->config.diff_ids[i];
+	struct oci_descriptor d = {0};
+	int rc = -1;
+	char hex[DIGEST_STR_MAX];
+	if (!blob_here(b, diff_id, &d)) {
+		if (i >= im->n_layers)
+			return err_set(err, ERR_NOT_FOUND, "layer %s is not in the store",
+			        digest_str(diff_id, hex));
+		oci_descriptor_copy(&d, &im->layers[i]);
+		struct digest got;
+		uint64_t size;
+		_cleanup_sink_ struct sink *to =
+		        store_blob_sink(b->store, b->lease, &d.digest, &got, &size);
+		ui_step_note(b->ui, f->ui_id, "%s %lld bytes", digest_str(&d.digest, hex),
+		        (long long)d.size);
+		if (registry_get_blob(b->registry, &im->ref, &d, to, err) < 0 ||
+		        sink_finish(to, err) < 0)
+			goto out;
+	}
+	ui_step_note(b->ui, f->ui_id, "extracting %s", digest_str(&d.digest, hex));
+	const struct store_layer *l;
+	rc = export_unpack_layer(b->store, b->lease, diff_id, &d, &l, err);
+out:
+	oci_descriptor_release(&d);
+	return rc;
+}
+
+static void fetch_one(void *ctx, size_t k)
+{
+	struct fetch *f = ctx;
+	struct error err = ERROR_INIT;
+	pthread_mutex_lock(&f->lock);
+	bool failed = error_is_set(&f->err);
+	pthread_mutex_unlock(&f->lock);
+	if (failed || fetch_layer(f, f->missing[k], &err) >= 0)
+		return;
+	pthread_mutex_lock(&f->lock);
+	if (!error_is_set(&f->err))
+		error_move(&f->err, &err);
+	pthread_mutex_unlock(&f->lock);
+	error_release(&err);
+}
+
+/* need_descriptors - before a download: where are the bytes? */
+static int need_descriptors(struct build *b, struct build_image *im, struct error *err)
+{
+	if (im->layers)
+		return 0;
+	if (!im->ref.domain) {
+		(void)err_set(err, ERR_NOT_FOUND, "layers of %s are not in the store", im->asked);
+		return -1;
+	}
+	struct oci_manifest m = {0};
+	struct digest digest;
+	/* By digest if it is known, so that a moved tag cannot mix two images. */
+	struct oci_ref saved = im->ref;
+	if (im->digest) {
+		im->ref.tag = NULL;
+		im->ref.digest = im->digest;
+	}
+	int rc = fetch_manifest(b, im, &m, &digest, err);
+	im->ref = saved;
+	if (rc >= 0)
+		rc = take_layers(b, im, &m, err);
+	else
+		(void)err_wrap(err, "layers of %s are missing in the store and cannot be fetched",
+		        im->asked);
+	oci_manifest_release(&m);
+	return rc;
+}
+
+bool build_image_here(struct build *b, const struct build_image *im)
+{
+	for (size_t i = 0; i < im->config.n_diff_ids; i++) {
+		const struct store_layer *l;
+		struct error ignored = ERROR_INIT;
+		int rc = store_layer_get(
+		        b->store, b->lease, &im->config.diff_ids[i], 0, &l, &ignored);
+		error_release(&ignored);
+		if (rc <= 0)
+			return false;
+	}
+	return true;
+}
+
+static int ensure_locked(struct build *b, struct build_image *im, uint64_t ui_id, struct error *err)
+{
+	struct fetch f = {.b = b, .im = im, .ui_id = ui_id};
+	_cleanup_free_ size_t *missing = new0(size_t, im->config.n_diff_ids);
+	bool download = false;
+	f.missing = missing;
+	for (size_t i = 0; i < im->config.n_diff_ids; i++) {
+		const struct store_layer *l;
+		int rc = store_layer_get(b->store, b->lease, &im->config.diff_ids[i], 0, &l, err);
+		if (rc < 0)
+			return -1;
+		if (rc > 0)
+			continue;
+		missing[f.n_missing++] = i;
+		struct oci_descriptor d = {0};
+		download |= !blob_here(b, &im->config.diff_ids[i], &d);
+		oci_descriptor_release(&d);
+	}
+	if (f.n_missing == 0)
+		return 0;
+	if (download && (need_descriptors(b, im, err) < 0 || !build_registry(b, err)))
+		return -1;
+	pthread_mutex_init(&f.lock, NULL);
+	pool_run(b->pool, f.n_missing, fetch_one, &f);
+	pthread_mutex_destroy(&f.lock);
+	if (error_is_set(&f.err)) {
+		error_move(err, &f.err);
+		return err_wrap(err, "%s", im->asked);
+	}
+	return 1;
+}
+
+int build_image_ensure(struct build *b, struct build_image *im, uint64_t ui_id, struct error *err)
+{
+	pthread_mutex_lock(&im->lock);
+	int rc = 0;
+	if (!im->ensured) {
+		_cleanup_free_ char *shown = NULL;
+		for (size_t i = 0; b->graph && i < b->graph->n_nodes; i++)
+			if (UI_NODE_ID(b->graph->nodes[i]) == ui_id)
+				shown = xstrdup(b->graph->nodes[i]->shown);
+		if (!build_image_here(b, im))
+			ui_step_start(b->ui, ui_id, shown ? shown : im->asked);
+		rc = ensure_locked(b, im, ui_id, err);
+		if (rc < 0)
+			ui_step_error(b->ui, ui_id, err->msg);
+		else if (rc > 0)
+			ui_step_done(b->ui, ui_id);
+		im->ensured = rc >= 0;
+	}
+	pthread_mutex_unlock(&im->lock);
+	return rc < 0 ? -1 : 0;
+}

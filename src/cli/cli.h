@@ -1,0 +1,54 @@
+/* cli/cli.h - what the commands share: error reports, exit codes, signals, the store. */
+#ifndef STRAKE_CLI_CLI_H
+#define STRAKE_CLI_CLI_H
+
+#include "base/error.h"
+#include "cli/options.h"
+#include "store/store.h"
+
+enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+
+/* cli_report - print the error and its hint to stderr, release it, return the exit code. */
+int cli_report(struct error *err);
+/* cli_usage_error - the same, with a pointer to --help. */
+int cli_usage_error(const char *command, struct error *err);
+/* cli_signals - INT, TERM and HUP set the flag below; a second one ends the process at once. */
+void cli_signals(void);
+extern volatile bool cli_interrupted;
+extern volatile int cli_signal; /* which; 0: none */
+/* cli_store - open the store of --root/STRAKE_STORE; its warnings are printed by cli_store_close.
+ */
+int cli_store(struct store **ret, struct error *err) must_check;
+void cli_store_close(struct store **s);
+extern const char *cli_store_root; /* --store */
+/* cli_enter - take the rights for changing trees in the store (removal, running). */
+int cli_enter(struct store *s, struct error *err) must_check;
+/* cli_canonical - "debian" -> "docker.io/library/debian:latest"; text that is no reference as is.
+ */
+char *cli_canonical(const char *name) must_check;
+/* cli_find_image - by name, else by id. 1, or -1 with a cure if there is none. */
+int cli_find_image(
+        struct store *s, const char *name, struct store_image *ret, struct error *err) must_check;
+int cli_no_such_image(const char *name, struct error *err);
+/* cli_ago - "3 minutes ago", as docker writes it. */
+char *cli_ago(int64_t then, char *buf, size_t n);
+
+int cmd_build(int argc, char **argv);
+int cmd_images(int argc, char **argv);
+int cmd_rmi(int argc, char **argv);
+int cmd_tag(int argc, char **argv);
+int cmd_pull(int argc, char **argv);
+int cmd_push(int argc, char **argv);
+int cmd_run(int argc, char **argv);
+int cmd_prune(int argc, char **argv);
+int cmd_du(int argc, char **argv);
+int cmd_fsck(int argc, char **argv);
+int cmd_history(int argc, char **argv);
+int cmd_inspect(int argc, char **argv);
+int cmd_load(int argc, char **argv);
+int cmd_save(int argc, char **argv);
+int cmd_info(int argc, char **argv);
+int cmd_version(int argc, char **argv);
+int cmd_debug(int argc, char **argv);
+
+#endif

@@ -1,0 +1,650 @@
+/* cli/cmd_build.c - strake build: docker's flags into build_options, the result to the user. */
+#include "cli/cli.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+
+#include "base/human.h"
+#include "build/build.h"
+#include "codec/json.h"
+#include "sys/path.h"
+
+#define SECRET_MAX ((size_t)500 << 10) /* as BuildKit */
+
+struct args {
+	struct build_options o;
+	struct strv build_args, secrets, ssh, resources;
+	const char *progress, *call, *format, *epoch;
+	bool quiet, check;
+};
+
+static void args_release(struct args *a)
+{
+	struct build_options *o = &a->o;
+	struct strv *lists[] = {&o->tags, &o->build_args, &o->labels, &o->annotations, &o->contexts,
+	        &o->add_hosts, &o->ulimits, &o->no_cache_filter, &o->allow, &o->platforms,
+	        &o->outputs, &a->build_args, &a->secrets, &a->ssh, &a->resources};
+	for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
+		strv_release(lists[i]);
+	for (size_t i = 0; i < o->n_secrets; i++) {
+		if (o->secrets[i].data)
+			explicit_bzero(o->secrets[i].data, o->secrets[i].len);
+		free(o->secrets[i].data);
+		free(o->secrets[i].id);
+	}
+	free(o->secrets);
+	for (size_t i = 0; i < o->n_ssh; i++) {
+		free(o->ssh[i].id);
+		free(o->ssh[i].socket);
+	}
+	free(o->ssh);
+}
+
+/* --- values of flags ------------------------------------------------------------------------- */
+
+/* csv_get - value of key in "k=v,k2=v2"; malloc'ed or NULL. */
+static char *csv_get(const char *csv, const char *key)
+{
+	struct strv words = STRV_INIT;
+	char *found = NULL;
+	strv_split(&words, csv, ",");
+	size_t n = strlen(key);
+	for (size_t i = 0; i < words.n; i++)
+		if (strncmp(words.v[i], key, n) == 0 && words.v[i][n] == '=') {
+			free(found);
+			found = xstrdup(words.v[i] + n + 1);
+		}
+	strv_release(&words);
+	return found;
+}
+
+static int csv_check(
+        const char *flag, const char *csv, const char *const *known, size_t n, struct error *err)
+{
+	struct strv words = STRV_INIT;
+	int rc = 0;
+	strv_split(&words, csv, ",");
+	for (size_t i = 0; i < words.n && rc >= 0; i++) {
+		char *eq = strchr(words.v[i], '=');
+		if (eq)
+			*eq = '\0';
+		bool found = false;
+		for (size_t k = 0; k < n; k++)
+			found |= str_eq(words.v[i], known[k]);
+		if (found && eq)
+			continue;
+		rc = eq ? err_set(err, ERR_USAGE, "%s %s: unknown key %s", flag, csv, words.v[i])
+		        : err_set(err, ERR_USAGE, "%s %s: %s lacks =VALUE", flag, csv, words.v[i]);
+		const char *near = human_nearest(words.v[i], known, n);
+		if (near && !found)
+			(void)err_hint(err, "did you mean %s?", near);
+	}
+	strv_release(&words);
+	return rc;
+}
+
+static int add_secret(struct build_options *o, const char *spec, struct error *err)
+{
+	static const char *const keys[] = {"id", "src", "source", "env", "type"};
+	if (csv_check("--secret", spec, keys, ARRAY_SIZE(keys), err) < 0)
+		return -1;
+	_cleanup_free_ char *id = csv_get(spec, "id"), *src = csv_get(spec, "src");
+	_cleanup_free_ char *env = csv_get(spec, "env"), *type = csv_get(spec, "type");
+	if (!src)
+		src = csv_get(spec, "source");
+	if (!id && src)
+		id = xstrdup(strrchr(src, '/') ? strrchr(src, '/') + 1 : src);
+	if (!id && env)
+		id = xstrdup(env);
+	if (!id) {
+		(void)err_set(err, ERR_USAGE, "--secret %s: id is missing", spec);
+		return err_hint(err, "--secret id=NAME,src=FILE or --secret id=NAME,env=VARIABLE");
+	}
+	struct build_secret s = {.id = xstrdup(id)};
+	bool from_env = env || (type && str_eq(type, "env"));
+	if (!from_env && !src && getenv(id))
+		from_env = true; /* bare id: the variable of that name, else the file */
+	if (from_env) {
+		const char *name = env ? env : src ? src : id, *v = getenv(name);
+		if (!v) {
+			free(s.id);
+			return err_set(err, ERR_USAGE, "--secret %s: the environment has no %s",
+			        spec, name);
+		}
+		s.data = xstrdup(v);
+		s.len = strlen(v);
+	} else {
+		const char *path = src ? src : id;
+		_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+		int r = fd < 0 ? -errno : sys_read_fd(fd, SECRET_MAX, &s.data, &s.len);
+		if (r < 0) {
+			free(s.id);
+			(void)err_sys(err, r, "--secret %s: reading %s", spec, path);
+			err->class = ERR_USAGE;
+			return -1;
+		}
+	}
+	o->secrets = xrealloc_array(o->secrets, o->n_secrets + 1, sizeof(*o->secrets));
+	o->secrets[o->n_secrets++] = s;
+	return 0;
+}
+
+static int add_ssh(struct build_options *o, const char *spec, struct error *err)
+{
+	const char *eq = strchr(spec, '=');
+	_cleanup_free_ char *id = eq ? xstrndup(spec, (size_t)(eq - spec)) : xstrdup(spec);
+	const char *socket = eq ? eq + 1 : getenv("SSH_AUTH_SOCK");
+	if (!socket || !*socket) {
+		(void)err_set(err, ERR_USAGE,
+		        "--ssh %s: there is no agent: SSH_AUTH_SOCK is not set", spec);
+		return err_hint(err, "start one: eval $(ssh-agent); ssh-add");
+	}
+	struct stat st;
+	if (stat(socket, &st) < 0)
+		return err_sys(err, errno, "--ssh %s: %s", spec, socket);
+	if (!S_ISSOCK(st.st_mode)) {
+		(void)err_set(
+		        err, ERR_USAGE, "--ssh %s: %s is not an agent's socket", spec, socket);
+		return err_hint(err, "for a key file: eval $(ssh-agent); ssh-add %s; then --ssh %s",
+		        socket, id);
+	}
+	o->ssh = xrealloc_array(o->ssh, o->n_ssh + 1, sizeof(*o->ssh));
+	o->ssh[o->n_ssh++] = (struct build_ssh){take_ptr(id), xstrdup(socket)};
+	return 0;
+}
+
+static int add_resource(struct build_options *o, const char *spec, struct error *err)
+{
+	static const char *const keys[] = {"memory", "cpus", "pids"};
+	if (csv_check("--resource", spec, keys, ARRAY_SIZE(keys), err) < 0)
+		return -1;
+	_cleanup_free_ char *mem = csv_get(spec, "memory"), *cpus = csv_get(spec, "cpus");
+	_cleanup_free_ char *pids = csv_get(spec, "pids");
+	uint64_t v;
+	char *end;
+	if (mem && !human_parse_size(mem, &o->memory_max))
+		return err_set(err, ERR_USAGE, "--resource memory=%s: a size is expected", mem);
+	if (cpus && ((o->cpus = strtod(cpus, &end)) <= 0 || *end))
+		return err_set(err, ERR_USAGE, "--resource cpus=%s: a number is expected", cpus);
+	if (pids && (!human_parse_size(pids, &v) || (o->pids_max = v) == 0))
+		return err_set(err, ERR_USAGE, "--resource pids=%s: a number is expected", pids);
+	return 0;
+}
+
+/* check_pairs - every entry must be KEY=VALUE. */
+static int check_pairs(const char *flag, const struct strv *v, struct error *err)
+{
+	for (size_t i = 0; i < v->n; i++)
+		if (!strchr(v->v[i], '=') || v->v[i][0] == '=')
+			return err_set(
+			        err, ERR_USAGE, "%s %s: KEY=VALUE is expected", flag, v->v[i]);
+	return 0;
+}
+
+/* take_build_args - bare names take their value from the environment, and vanish without one. */
+static int take_build_args(struct args *a, struct error *err)
+{
+	for (size_t i = 0; i < a->build_args.n; i++) {
+		const char *s = a->build_args.v[i], *eq = strchr(s, '=');
+		if (s[0] == '\0' || eq == s)
+			return err_set(err, ERR_USAGE, "--build-arg %s: NAME=VALUE is expected", s);
+		_cleanup_free_ char *key = eq ? xstrndup(s, (size_t)(eq - s)) : xstrdup(s);
+		const char *v = eq ? eq + 1 : getenv(key);
+		if (v)
+			env_set(&a->o.build_args, key, v);
+	}
+	/* Docker hands these on by itself; they are in neither history nor keys. */
+	return 0;
+}
+
+static int take_epoch(struct args *a, struct error *err)
+{
+	const char *v = env_get(&a->o.build_args, "SOURCE_DATE_EPOCH");
+	if (!v) {
+		v = getenv("SOURCE_DATE_EPOCH");
+		if (v && *v)
+			env_set(&a->o.build_args, "SOURCE_DATE_EPOCH", v);
+	}
+	if (!v || !*v)
+		return 0;
+	char *end;
+	errno = 0;
+	long long n = strtoll(v, &end, 10);
+	if (*end || errno || n < 0)
+		return err_set(err, ERR_USAGE,
+		        "SOURCE_DATE_EPOCH=%s: a number of seconds since 1970 is expected", v);
+	a->o.has_epoch = true;
+	a->o.epoch = n;
+	return 0;
+}
+
+static int take_builtin_args(struct args *a, struct error *err)
+{
+	const char *syntax = env_get(&a->o.build_args, "BUILDKIT_SYNTAX");
+	if (syntax && *syntax && !str_starts(syntax, "docker/dockerfile") &&
+	        !str_starts(syntax, "docker.io/docker/dockerfile")) {
+		(void)err_set(err, ERR_USAGE,
+		        "BUILDKIT_SYNTAX=%s: frontends other than "
+		        "docker/dockerfile cannot be run",
+		        syntax);
+		return err_hint(err, "strake implements the Dockerfile language itself");
+	}
+	const char *inl = env_get(&a->o.build_args, "BUILDKIT_INLINE_CACHE");
+	if (inl && (str_eq(inl, "1") || str_eq(inl, "true")))
+		return err_set(err, ERR_USAGE,
+		        "BUILDKIT_INLINE_CACHE: inline cache export is not supported by strake %s",
+		        STRAKE_VERSION);
+	return 0;
+}
+
+static int take_values(struct args *a, struct error *err)
+{
+	struct build_options *o = &a->o;
+	if (check_pairs("--label", &o->labels, err) < 0 ||
+	        check_pairs("--annotation", &o->annotations, err) < 0 ||
+	        check_pairs("--build-context", &o->contexts, err) < 0 ||
+	        take_build_args(a, err) < 0 || take_epoch(a, err) < 0 ||
+	        take_builtin_args(a, err) < 0)
+		return -1;
+	for (size_t i = 0; i < a->secrets.n; i++)
+		if (add_secret(o, a->secrets.v[i], err) < 0)
+			return -1;
+	for (size_t i = 0; i < a->ssh.n; i++)
+		if (add_ssh(o, a->ssh.v[i], err) < 0)
+			return -1;
+	for (size_t i = 0; i < a->resources.n; i++)
+		if (add_resource(o, a->resources.v[i], err) < 0)
+			return -1;
+	for (size_t i = 0; i < o->tags.n; i++) {
+		struct oci_ref ref = {0};
+		if (oci_ref_parse(o->tags.v[i], &ref, err) < 0)
+			return err_wrap(err, "--tag %s", o->tags.v[i]);
+		bool has_digest = ref.digest != NULL;
+		oci_ref_release(&ref);
+		if (has_digest)
+			return err_set(
+			        err, ERR_USAGE, "--tag %s: a digest cannot be a tag", o->tags.v[i]);
+	}
+	if (o->network && !str_eq(o->network, "default") && !str_eq(o->network, "none") &&
+	        !str_eq(o->network, "host"))
+		return err_set(err, ERR_USAGE, "--network %s: default, none or host is expected",
+		        o->network);
+	for (size_t i = 0; i < o->allow.n; i++)
+		if (!str_eq(o->allow.v[i], "network.host") &&
+		        !str_eq(o->allow.v[i], "security.insecure"))
+			return err_set(err, ERR_USAGE,
+			        "--allow %s: network.host or security.insecure is expected",
+			        o->allow.v[i]);
+	o->progress = UI_AUTO;
+	if (a->progress && !ui_mode_parse(a->progress, &o->progress))
+		return err_set(err, ERR_USAGE,
+		        "--progress %s: auto, plain, tty, rawjson or quiet is expected",
+		        a->progress);
+	if (a->quiet)
+		o->progress = UI_QUIET;
+	return 0;
+}
+
+/* --- --check and --call ---------------------------------------------------------------------- */
+
+static int print_check_json(const struct df_warnings *w, const struct df_file *file)
+{
+	_cleanup_json_ json_t *j = json_object();
+	json_t *list = json_array();
+	for (size_t i = 0; i < w->n; i++) {
+		const struct df_warning *x = &w->v[i];
+		json_t *e = json_object();
+		json_object_set_new(e, "ruleName", json_str(x->rule));
+		const char *d = df_rule_describe(x->rule);
+		if (d)
+			json_object_set_new(e, "description", json_str(d));
+		_cleanup_free_ char *url = df_rule_url(x->rule);
+		json_object_set_new(e, "url", json_str(url));
+		json_object_set_new(e, "detail", json_str(x->message));
+		json_object_set_new(e, "location",
+		        json_pack("{s:[{s:{s:i},s:{s:i}}]}", "ranges", "start", "line", x->line,
+		                "end", "line", x->end_line ? x->end_line : x->line));
+		json_array_append_new(list, e);
+	}
+	json_object_set_new(j, "warnings", list);
+	json_object_set_new(j, "sources",
+	        json_pack(
+	                "[{s:o,s:s}]", "filename", json_str(file->name), "language", "Dockerfile"));
+	_cleanup_free_ char *text = json_pretty(j);
+	printf("%s\n", text);
+	return w->n ? EXIT_FAILED : EXIT_OK;
+}
+
+static int print_check(const struct df_warnings *w, const struct df_file *file, bool json)
+{
+	if (json)
+		return print_check_json(w, file);
+	if (!w->n) {
+		printf("Check complete, no warnings found.\n");
+		return EXIT_OK;
+	}
+	printf("Check complete, %zu warning%s been found%s\n", w->n, w->n == 1 ? " has" : "s have",
+	        w->error ? "!" : "!");
+	for (size_t i = 0; i < w->n; i++) {
+		const struct df_warning *x = &w->v[i];
+		_cleanup_free_ char *msg = human_escape(x->message, strlen(x->message), false);
+		_cleanup_free_ char *url = df_rule_url(x->rule);
+		_cleanup_free_ char *excerpt =
+		        df_excerpt(file, x->line, x->end_line ? x->end_line : x->line);
+		printf("\nWARNING: %s - %s\n%s\n%s", x->rule, url, msg, excerpt);
+		if (!str_ends(excerpt, "\n"))
+			printf("\n");
+	}
+	return EXIT_FAILED;
+}
+
+static void print_args_table(const json_t *list, const char *title, const char *value_key)
+{
+	size_t n = json_array_size(list);
+	if (!n)
+		return;
+	printf("%-24s %-16s %s\n", title, "VALUE", "DESCRIPTION");
+	for (size_t i = 0; i < n; i++) {
+		const json_t *a = json_array_get(list, i);
+		printf("%-24s %-16s %s\n", str_or_empty(json_get_str(a, "name")),
+		        str_or_empty(json_get_str(a, value_key)),
+		        str_or_empty(json_get_str(a, "description")));
+	}
+	printf("\n");
+}
+
+static void print_outline(const json_t *j)
+{
+	printf("%-16s %s\n\n", "TARGET:", str_or_empty(json_get_str(j, "name")));
+	const char *d = json_get_str(j, "description");
+	if (d)
+		printf("%-16s %s\n\n", "DESCRIPTION:", d);
+	print_args_table(json_get_array(j, "args"), "BUILD ARG", "value");
+	print_args_table(json_get_array(j, "secrets"), "SECRET", "required");
+	print_args_table(json_get_array(j, "ssh"), "SSH", "required");
+}
+
+static void print_targets(const json_t *j)
+{
+	const json_t *list = json_get_array(j, "targets");
+	printf("%-24s %s\n", "TARGET", "DESCRIPTION");
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		const json_t *t = json_array_get(list, i);
+		const char *name = json_get_str(t, "name");
+		bool def = json_get_bool(t, "default", false);
+		_cleanup_free_ char *shown = xasprintf("%s%s",
+		        name && *name ? name
+		        : def         ? ""
+		                      : "<unnamed>",
+		        def ? (name && *name ? " (default)" : "(default)") : "");
+		printf("%-24s %s\n", shown, str_or_empty(json_get_str(t, "description")));
+	}
+}
+
+static int call_plan(struct args *a, const struct df_file *file, struct df_warnings *w,
+        json_t **ret, struct error *err)
+{
+	struct build_options *o = &a->o;
+	struct graph_options g = {.build_args = &o->build_args,
+	        .target = o->target,
+	        .labels = &o->labels,
+	        .check_only = true,
+	        .network = "default",
+	        .allow_insecure = true,
+	        .allow_network_host = true};
+	struct oci_platform *platforms = NULL;
+	if (build_resolve_platforms(&o->platforms, &platforms, &g.n_platforms, err) < 0)
+		return -1;
+	g.platforms = platforms;
+	oci_platform_host(&g.build_platform);
+	struct graph_context *ctx = new0(struct graph_context, o->contexts.n);
+	for (size_t i = 0; i < o->contexts.n; i++) {
+		char *eq = strchr(o->contexts.v[i], '=');
+		*eq = '\0';
+		ctx[i] = (struct graph_context){o->contexts.v[i], eq + 1};
+	}
+	g.contexts = ctx;
+	g.n_contexts = o->contexts.n;
+	int rc = 0;
+	if (str_eq(a->call, "outline")) {
+		rc = graph_outline(file, &g, ret, err);
+	} else if (str_eq(a->call, "targets")) {
+		rc = graph_list_targets(file, &g, ret, err);
+	} else {
+		struct graph *graph = NULL;
+		struct graph_needed *need = NULL;
+		size_t n = 0;
+		rc = graph_build(file, &g, NULL, 0, w, &graph, &need, &n, err);
+		graph_needed_free(need, n);
+		graph_free(graph);
+	}
+	free(ctx);
+	free(platforms);
+	return rc < 0 ? -1 : 0;
+}
+
+static int do_call(struct args *a)
+{
+	struct error err = ERROR_INIT;
+	_cleanup_arena_ struct arena arena = ARENA_INIT;
+	struct df_warnings w = {0};
+	struct df_file *file;
+	_cleanup_json_ json_t *j = NULL;
+	if (build_read_definition(&a->o, &arena, &file, &err) < 0)
+		return cli_report(&err);
+	df_warnings_init(&w, file);
+	const char *check = env_get(&a->o.build_args, "BUILDKIT_DOCKERFILE_CHECK");
+	int rc = check ? df_warnings_configure(&w, check, &err) : 0;
+	df_lint(file, &w);
+	struct df_ignore *ig = NULL;
+	if (rc >= 0 && !str_eq(a->o.context, "-")) {
+		rc = build_read_ignore(&a->o, file, &ig, &err);
+		build_lint_ignored(file, ig, &w);
+	}
+	df_ignore_free(ig);
+	if (rc >= 0)
+		rc = call_plan(a, file, &w, &j, &err);
+	bool json = a->format && str_eq(a->format, "json");
+	if (rc < 0) {
+		if (err.line > 0 && err.file && str_eq(err.file, file->name)) {
+			_cleanup_free_ char *ex = df_excerpt(file, err.line, err.line);
+			fprintf(stderr, "%s", ex);
+		}
+		rc = cli_report(&err);
+	} else if (j && json) {
+		_cleanup_free_ char *text = json_pretty(j);
+		printf("%s\n", text);
+		rc = EXIT_OK;
+	} else if (j && str_eq(a->call, "outline")) {
+		print_outline(j);
+		rc = EXIT_OK;
+	} else if (j) {
+		print_targets(j);
+		rc = EXIT_OK;
+	} else {
+		rc = print_check(&w, file, json);
+	}
+	df_warnings_release(&w);
+	return rc;
+}
+
+/* --- build ----------------------------------------------------------------------------------- */
+
+static void report_warnings(const struct args *a, const struct build_result *res)
+{
+	if (a->quiet || a->o.progress == UI_RAWJSON)
+		return;
+	const struct df_warnings *w = &res->warnings;
+	if (w->n) {
+		fprintf(stderr, "\n %zu warning%s found (use --check to expand):\n", w->n,
+		        w->n == 1 ? "" : "s");
+		for (size_t i = 0; i < w->n; i++) {
+			_cleanup_free_ char *m =
+			        human_escape(w->v[i].message, strlen(w->v[i].message), false);
+			fprintf(stderr, " - %s: %s (line %d)\n", w->v[i].rule, m, w->v[i].line);
+		}
+	}
+	for (size_t i = 0; i < res->unused_build_args.n; i++)
+		fprintf(stderr, "WARNING: --build-arg %s: no ARG takes it\n",
+		        res->unused_build_args.v[i]);
+}
+
+static int do_build(struct args *a)
+{
+	struct error err = ERROR_INIT;
+	_cleanup_(cli_store_close) struct store *store = NULL;
+	struct build_result res = {0};
+	cli_signals();
+	a->o.interrupted = &cli_interrupted;
+	int rc = cli_store(&store, &err);
+	if (rc >= 0)
+		rc = build_run(store, &a->o, &res, &err);
+	report_warnings(a, &res);
+	if (rc < 0) {
+		if (res.excerpt)
+			fprintf(stderr, "%s%s", res.excerpt,
+			        str_ends(res.excerpt, "\n") ? "" : "\n");
+		if (res.excerpt)
+			err.line = 0; /* the excerpt says it */
+		if (err.class == ERR_BUILD)
+			(void)err_wrap(&err, "failed to solve");
+		rc = cli_report(&err);
+	} else {
+		rc = EXIT_OK;
+		bool to_stdout = false;
+		for (size_t i = 0; i < a->o.outputs.n; i++)
+			to_stdout |= str_eq(a->o.outputs.v[i], "-") ||
+			             strstr(a->o.outputs.v[i], "dest=-") ||
+			             (strchr(a->o.outputs.v[i], '=') &&
+			                     !strstr(a->o.outputs.v[i], "dest="));
+		if (a->quiet && res.image_id && !to_stdout)
+			printf("%s\n", res.image_id);
+	}
+	build_result_release(&res);
+	return rc;
+}
+
+static const char epilogue[] =
+        "Contexts:  a directory, - (Dockerfile or tar on standard input), a git or HTTP(S) URL.\n"
+        "Outputs:   without -o the image goes to strake's own store (see strake images).\n"
+        "           -o type=oci,dest=FILE     OCI layout archive (tar=false: directory)\n"
+        "           -o type=docker,dest=FILE  for docker load and podman load\n"
+        "           -o type=local,dest=DIR    the files of the image\n"
+        "           -o type=tar,dest=FILE     the same as a tar archive\n\n"
+        "Examples:\n"
+        "  strake build -t hello .\n"
+        "  strake build --target test --build-arg VERSION=2 -f ci/Dockerfile .\n"
+        "  strake build --build-context base=oci-layout:///images/debian:12 -t app .\n"
+        "  strake build -o type=docker,dest=- . | docker load\n";
+
+int cmd_build(int argc, char **argv)
+{
+	struct args a = {0};
+	struct build_options *o = &a.o;
+	const struct cli_option options[] = {
+	        {"tag", 't', CLI_LIST, &o->tags, "NAME",
+	                "name of the image: NAME[:TAG]; may repeat"},
+	        {"file", 'f', CLI_STR, &o->dockerfile, "FILE",
+	                "Dockerfile (default: CONTEXT/Dockerfile; -: standard input)"},
+	        {"target", 0, CLI_STR, &o->target, "STAGE", "stage to build (default: the last)"},
+	        {"build-arg", 0, CLI_LIST, &a.build_args, "N[=V]",
+	                "value of an ARG; without =V from the environment"},
+	        {"build-context", 0, CLI_LIST, &o->contexts, "N=V",
+	                "named context: a path, oci-layout://, docker-image://, URL"},
+	        {"output", 'o', CLI_LIST, &o->outputs, "SPEC",
+	                "type=oci|docker|local|tar,dest=PATH"},
+	        {"platform", 0, CLI_LIST, &o->platforms, "P", "linux/amd64, linux/arm64, ..."},
+	        {"label", 0, CLI_LIST, &o->labels, "K=V", "label on the image"},
+	        {"annotation", 0, CLI_LIST, &o->annotations, "K=V", "annotation on the manifest"},
+	        {"iidfile", 0, CLI_STR, &o->iidfile, "FILE", "write the image id to a file"},
+	        {"metadata-file", 0, CLI_STR, &o->metadata_file, "FILE",
+	                "write the result's digests as JSON"},
+	        {"squash", 0, CLI_BOOL, &o->squash, NULL,
+	                "one layer above the base instead of many"},
+	        {"Cache", 0, CLI_HEADING},
+	        {"no-cache", 0, CLI_BOOL, &o->no_cache, NULL, "run every step"},
+	        {"no-cache-filter", 0, CLI_LIST, &o->no_cache_filter, "STAGE",
+	                "run every step of these stages"},
+	        {"pull", 0, CLI_BOOL, &o->pull, NULL, "ask the registry for newer base images"},
+	        {"Steps", 0, CLI_HEADING},
+	        {"secret", 0, CLI_LIST, &a.secrets, "SPEC", "id=NAME,src=FILE or id=NAME,env=VAR"},
+	        {"ssh", 0, CLI_LIST, &a.ssh, "ID[=SOCK]",
+	                "forward an ssh agent (default: SSH_AUTH_SOCK)"},
+	        {"network", 0, CLI_STR, &o->network, "MODE", "for RUN: default, none, host"},
+	        {"add-host", 0, CLI_LIST, &o->add_hosts, "H:IP", "line in /etc/hosts of RUN"},
+	        {"allow", 0, CLI_LIST, &o->allow, "WHAT", "network.host, security.insecure"},
+	        {"shm-size", 0, CLI_SIZE, &o->shm_size, "SIZE", "size of /dev/shm (default: 64m)"},
+	        {"ulimit", 0, CLI_LIST, &o->ulimits, "N=S[:H]", "resource limit: nofile=1024:2048"},
+	        {"resource", 0, CLI_LIST, &a.resources, "K=V",
+	                "memory=SIZE,cpus=N,pids=N (cgroup v2)"},
+	        {"jobs", 0, CLI_UINT, &o->jobs, "N", "steps at a time"},
+	        {"Display", 0, CLI_HEADING},
+	        {"progress", 0, CLI_STR, &a.progress, "MODE", "auto, plain, tty, rawjson, quiet"},
+	        {"quiet", 'q', CLI_BOOL, &a.quiet, NULL, "print the image id and nothing else"},
+	        {"check", 0, CLI_BOOL, &a.check, NULL, "check the Dockerfile, build nothing"},
+	        {"call", 0, CLI_STR, &a.call, "WHAT", "build, check, outline, targets"},
+	        {"format", 0, CLI_STR, &a.format, "FMT", "of --check and --call: text or json"},
+	        {"load", 0, CLI_ABSENT, NULL, NULL,
+	                "images go to strake's store; for docker: strake build -o "
+	                "type=docker,dest=- . | docker load"},
+	        {"push", 0, CLI_ABSENT, NULL, NULL,
+	                "build with -o type=oci,dest=FILE and push that: skopeo copy "
+	                "oci-archive:FILE docker://NAME"},
+	        {"cache-from", 0, CLI_ABSENT, NULL, NULL, "the local store is the only cache"},
+	        {"cache-to", 0, CLI_ABSENT, NULL, NULL, "the local store is the only cache"},
+	        {"attest", 0, CLI_ABSENT, NULL, NULL, NULL},
+	        {"provenance", 0, CLI_ABSENT, NULL, NULL, NULL},
+	        {"sbom", 0, CLI_ABSENT, NULL, NULL, NULL},
+	        {"builder", 0, CLI_ABSENT, NULL, NULL, "there is one builder: this program"},
+	        {"cgroup-parent", 0, CLI_ABSENT, NULL, NULL, "limits are set with --resource"},
+	        {"memory", 'm', CLI_ABSENT, NULL, NULL, "use --resource memory=SIZE"},
+	        {"isolation", 0, CLI_ABSENT, NULL, NULL, NULL},
+	        {"security-opt", 0, CLI_ABSENT, NULL, NULL, NULL},
+	        {0},
+	};
+	struct error err = ERROR_INIT;
+	struct strv words = STRV_INIT;
+	int rc = cli_parse(argc, argv, options, false, &words, &err);
+	if (rc > 0) {
+		cli_help("build", "[OPTIONS] CONTEXT", "Build an image from a Dockerfile.", options,
+		        epilogue);
+		strv_release(&words);
+		args_release(&a);
+		return EXIT_OK;
+	}
+	if (rc >= 0 && words.n != 1) {
+		rc = err_set(&err, ERR_USAGE,
+		        "strake build takes one argument, the context; %zu given", words.n);
+		(void)err_hint(&err, words.n ? "put flags and their values before it"
+		                             : "for the current directory: strake build .");
+	}
+	if (rc >= 0) {
+		o->context = words.v[0];
+		rc = take_values(&a, &err);
+	}
+	if (a.check)
+		a.call = "check";
+	if (a.call && str_eq(a.call, "lint"))
+		a.call = "check";
+	/* docker writes --call=outline,format=json */
+	_cleanup_free_ char *call = a.call ? xstrdup(a.call) : NULL;
+	if (call && strstr(call, ",format=json")) {
+		a.format = "json";
+		*strchr(call, ',') = '\0';
+	}
+	a.call = call;
+	if (rc >= 0 && call && !str_eq(call, "build") && !str_eq(call, "check") &&
+	        !str_eq(call, "outline") && !str_eq(call, "targets"))
+		rc = err_set(&err, ERR_USAGE,
+		        "--call %s: build, check, outline or targets is expected", call);
+	if (rc < 0)
+		rc = cli_usage_error("build", &err);
+	else if (call && !str_eq(call, "build"))
+		rc = do_call(&a);
+	else
+		rc = do_build(&a);
+	strv_release(&words);
+	args_release(&a);
+	return rc;
+}

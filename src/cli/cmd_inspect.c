@@ -1,0 +1,281 @@
+/* cli/cmd_inspect.c - history and inspect: an image's own account of itself. */
+#include "cli/cli.h"
+
+#include <stdio.h>
+#include <time.h>
+
+#include "base/human.h"
+#include "codec/json.h"
+
+static int64_t parse_time(const char *s)
+{
+	struct tm tm = {0};
+	return s && strptime(s, "%Y-%m-%dT%H:%M:%S", &tm) ? timegm(&tm) : 0;
+}
+
+struct history_args {
+	bool quiet, no_trunc;
+	const char *format;
+};
+
+/* print_history - newest first, sizes from the store's layers. */
+static int print_history(struct store *s, const struct store_image *si, const struct oci_image *im,
+        const struct history_args *a, struct error *err)
+{
+	struct store_lease *lease;
+	if (store_lease_new(s, &lease, err) < 0)
+		return -1;
+	size_t layer = im->n_diff_ids;
+	bool json = a->format && str_eq(a->format, "json");
+	if (!a->quiet && !json)
+		printf("%-14s %-16s %-48s %-9s %s\n", "IMAGE", "CREATED", "CREATED BY", "SIZE",
+		        "COMMENT");
+	for (size_t i = im->n_history; i-- > 0;) {
+		const struct oci_history *h = &im->history[i];
+		uint64_t size = 0;
+		if (!h->empty_layer && layer > 0) {
+			const struct store_layer *l;
+			struct error ignored = ERROR_INIT;
+			if (store_layer_get(s, lease, &im->diff_ids[--layer], 0, &l, &ignored) > 0)
+				size = l->size;
+			error_release(&ignored);
+		}
+		char d[DIGEST_STR_MAX], sz[16], ago[64], id[DIGEST_STR_MAX] = "<missing>";
+		if (i + 1 == im->n_history) {
+			digest_str(&si->id, d);
+			snprintf(id, sizeof(id), "%s", a->no_trunc ? d : d + 7);
+			if (!a->no_trunc)
+				id[12] = '\0';
+		}
+		const char *by = str_or_empty(h->created_by);
+		_cleanup_free_ char *shown = human_escape(by, strlen(by), false);
+		_cleanup_free_ char *comment = human_escape(
+		        str_or_empty(h->comment), strlen(str_or_empty(h->comment)), false);
+		human_size(sz, sizeof(sz), size);
+		cli_ago(parse_time(h->created), ago, sizeof(ago));
+		if (a->quiet) {
+			printf("%s\n", id);
+		} else if (json) {
+			_cleanup_json_ json_t *j = json_object();
+			json_object_set_new(j, "ID", json_str(id));
+			json_object_set_new(j, "CreatedAt", json_str(str_or_empty(h->created)));
+			json_object_set_new(j, "CreatedSince", json_str(ago));
+			json_object_set_new(j, "CreatedBy", json_str(by));
+			json_object_set_new(j, "Size", json_str(sz));
+			json_object_set_new(j, "Comment", json_str(str_or_empty(h->comment)));
+			_cleanup_free_ char *text = json_compact(j);
+			printf("%s\n", text);
+		} else if (a->no_trunc) {
+			printf("%-14s %-16s %-48s %-9s %s\n", id, ago, shown, sz, comment);
+		} else {
+			bool cut = strlen(shown) > 45;
+			printf("%-14s %-16s %.45s%-*s %-9s %s\n", id, ago, shown,
+			        cut ? 3 : 48 - (int)strlen(shown), cut ? "..." : "", sz, comment);
+		}
+	}
+	store_lease_free(lease);
+	return 0;
+}
+
+int cmd_history(int argc, char **argv)
+{
+	struct history_args a = {0};
+	bool human = true;
+	struct strv words = STRV_INIT;
+	const struct cli_option options[] = {
+	        {"quiet", 'q', CLI_BOOL, &a.quiet, NULL, "ids only"},
+	        {"no-trunc", 0, CLI_BOOL, &a.no_trunc, NULL, "whole instructions and ids"},
+	        {"human", 'H', CLI_BOOL, &human, NULL, "sizes with units (always)"},
+	        {"format", 0, CLI_STR, &a.format, "F", "json: an object a line"},
+	        {0},
+	};
+	struct error err = ERROR_INIT;
+	_cleanup_(cli_store_close) struct store *store = NULL;
+	struct store_image si = {0};
+	struct oci_image im;
+	oci_image_init(&im);
+	int code = EXIT_OK;
+	int rc = cli_parse(argc, argv, options, false, &words, &err);
+	if (rc > 0) {
+		cli_help("history", "[OPTIONS] IMAGE", "Show the steps that made an image.",
+		        options, NULL);
+		goto out;
+	}
+	if (rc >= 0 && words.n != 1)
+		rc = err_set(&err, ERR_USAGE, "one image is expected");
+	if (rc >= 0 && a.format && !str_eq(a.format, "json") && !str_eq(a.format, "table"))
+		rc = err_set(&err, ERR_USAGE, "--format %s: json or table is expected", a.format);
+	if (rc < 0) {
+		code = cli_usage_error("history", &err);
+		goto out;
+	}
+	rc = cli_store(&store, &err);
+	if (rc >= 0)
+		rc = cli_find_image(store, words.v[0], &si, &err);
+	if (rc > 0)
+		rc = store_image_config(store, &si.id, &im, &err);
+	if (rc >= 0)
+		rc = print_history(store, &si, &im, &a, &err);
+	if (rc < 0)
+		code = cli_report(&err);
+out:
+	oci_image_release(&im);
+	store_image_release(&si);
+	strv_release(&words);
+	return code;
+}
+
+/* --- inspect --------------------------------------------------------------------------------- */
+
+static json_t *describe(struct store *s, const struct store_image *si, struct error *err)
+{
+	char d[DIGEST_STR_MAX];
+	_cleanup_free_ char *text = NULL;
+	size_t n;
+	if (store_blob_read_all(s, &si->id, (size_t)8 << 20, &text, &n, err) < 0)
+		return NULL;
+	_cleanup_json_ json_t *config = json_parse(text, n, (size_t)8 << 20, "image config", err);
+	if (!config)
+		return NULL;
+	json_t *j = json_object();
+	json_object_set_new(j, "Id", json_str(digest_str(&si->id, d)));
+	json_t *tags = json_array(), *digests = json_array();
+	struct store_image *v = NULL;
+	size_t n_v = 0;
+	if (store_image_list(s, &v, &n_v, err) < 0)
+		error_release(err);
+	for (size_t i = 0; i < n_v; i++) {
+		struct oci_ref ref = {0};
+		struct error ignored = ERROR_INIT;
+		if (!digest_eq(&v[i].id, &si->id) || !v[i].name[0] ||
+		        oci_ref_parse(v[i].name, &ref, &ignored) < 0) {
+			error_release(&ignored);
+			continue;
+		}
+		_cleanup_free_ char *familiar = oci_ref_familiar(&ref);
+		json_array_append_new(tags, json_str(familiar));
+		if (v[i].manifest_digest) {
+			struct oci_ref bare = {.domain = ref.domain,
+			        .path = ref.path,
+			        .digest = v[i].manifest_digest};
+			_cleanup_free_ char *with = oci_ref_familiar(&bare);
+			json_array_append_new(digests, json_str(with));
+		}
+		oci_ref_release(&ref);
+	}
+	store_images_free(v, n_v);
+	json_object_set_new(j, "RepoTags", tags);
+	json_object_set_new(j, "RepoDigests", digests);
+	static const char *const keys[][2] = {{"created", "Created"}, {"author", "Author"},
+	        {"architecture", "Architecture"}, {"variant", "Variant"}, {"os", "Os"},
+	        {"config", "Config"}};
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+		json_t *x = json_object_get(config, keys[i][0]);
+		if (x)
+			json_object_set(j, keys[i][1], x);
+	}
+	json_object_set_new(j, "Size", json_integer((json_int_t)si->size));
+	json_object_set_new(j, "RootFS",
+	        json_pack("{s:s,s:O}", "Type", "layers", "Layers",
+	                json_object_get(json_object_get(config, "rootfs"), "diff_ids")));
+	json_object_set(j, "History", json_object_get(config, "history"));
+	return j;
+}
+
+static void print_value(const json_t *v)
+{
+	if (json_is_string(v)) {
+		printf("%s", json_string_value(v));
+		return;
+	}
+	_cleanup_free_ char *text = v ? json_compact(v) : xstrdup("<no value>");
+	printf("%s", text);
+}
+
+/* print_field - templates as scripts use them: {{.Config.User}}, {{json .Config.Env}}. */
+static int print_template(const json_t *j, const char *fmt, struct error *err)
+{
+	for (const char *p = fmt; *p;) {
+		const char *end = str_starts(p, "{{") ? strstr(p, "}}") : NULL;
+		if (!end) {
+			putchar(*p++);
+			continue;
+		}
+		_cleanup_free_ char *expr = xstrndup(p + 2, (size_t)(end - p - 2));
+		p = end + 2;
+		char *e = expr + strspn(expr, " ");
+		bool as_json = str_starts(e, "json ");
+		e += as_json ? 5 : 0;
+		e += strspn(e, " ");
+		e[strcspn(e, " ")] = '\0';
+		if (*e != '.')
+			return err_set(err, ERR_USAGE,
+			        "--format: {{%s}}: a field such as .Config.User or "
+			        "json .Config is expected",
+			        expr);
+		const json_t *v = j;
+		struct strv parts = STRV_INIT;
+		strv_split(&parts, e + 1, ".");
+		for (size_t i = 0; i < parts.n && v; i++)
+			if (*parts.v[i])
+				v = json_object_get(v, parts.v[i]);
+		strv_release(&parts);
+		if (as_json) {
+			_cleanup_free_ char *text = v ? json_compact(v) : xstrdup("null");
+			printf("%s", text);
+		} else {
+			print_value(v);
+		}
+	}
+	putchar('\n');
+	return 0;
+}
+
+int cmd_inspect(int argc, char **argv)
+{
+	const char *format = NULL, *type = NULL;
+	struct strv words = STRV_INIT;
+	const struct cli_option options[] = {
+	        {"format", 'f', CLI_STR, &format, "F", "{{.Config.User}}, {{json .Config}}"},
+	        {"type", 0, CLI_STR, &type, "T", "image: the only type there is"},
+	        {0},
+	};
+	struct error err = ERROR_INIT;
+	_cleanup_(cli_store_close) struct store *store = NULL;
+	_cleanup_json_ json_t *list = json_array();
+	int code = EXIT_OK;
+	int rc = cli_parse(argc, argv, options, false, &words, &err);
+	if (rc > 0) {
+		cli_help("inspect", "[OPTIONS] IMAGE...", "Show an image's configuration as JSON.",
+		        options, NULL);
+		goto out;
+	}
+	if (rc >= 0 && words.n == 0)
+		rc = err_set(&err, ERR_USAGE, "an image is expected");
+	if (rc >= 0 && type && !str_eq(type, "image"))
+		rc = err_set(&err, ERR_USAGE, "--type %s: image is expected", type);
+	if (rc < 0) {
+		code = cli_usage_error("inspect", &err);
+		goto out;
+	}
+	if (cli_store(&store, &err) < 0)
+		code = cli_report(&err);
+	for (size_t i = 0; store && i < words.n; i++) {
+		struct store_image si = {0};
+		json_t *j = NULL;
+		if (cli_find_image(store, words.v[i], &si, &err) > 0)
+			j = describe(store, &si, &err);
+		store_image_release(&si);
+		if (!j || (format && print_template(j, format, &err) < 0))
+			code = cli_report(&err);
+		if (j)
+			json_array_append_new(list, j);
+	}
+	if (!format && store) {
+		_cleanup_free_ char *text = json_pretty(list);
+		printf("%s\n", text);
+	}
+out:
+	strv_release(&words);
+	return code;
+}
