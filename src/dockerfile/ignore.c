@@ -160,14 +160,16 @@ const char *df_ignore_pattern(const struct df_ignore *ig, int line)
 	return NULL;
 }
 
-/* match_or_parent - the path itself or any directory above it. */
-static bool match_or_parent(const struct ignore_pattern *p, const char *path, size_t n)
+/* match_or_parent - the path itself or any directory above it; ends: the lengths of those. */
+static bool match_or_parent(
+        const struct ignore_pattern *p, const char *path, const uint32_t *ends, size_t n_ends)
 {
-	if (ignore_pattern_match(p, path, n))
-		return true;
-	for (const char *s = path; (s = memchr(s, '/', (size_t)(path + n - s))); s++)
-		if (ignore_pattern_match(p, path, (size_t)(s - path)))
+	for (size_t i = 0; i < n_ends; i++) {
+		if (p->end && ends[i] && path[ends[i] - 1] != p->end)
+			continue;
+		if (ignore_pattern_match(p, path, ends[i]))
 			return true;
+	}
 	return false;
 }
 
@@ -175,14 +177,28 @@ bool df_ignore_match(const struct df_ignore *ig, const char *path, int *ret_line
 {
 	bool matched = false;
 	int line = 0;
-	size_t n = strlen(path);
+	size_t n = strlen(path), depth = 1;
+	uint32_t few[32];
+	_cleanup_free_ uint32_t *many = NULL;
 
-	for (size_t i = 0; ig && i < ig->n; i++) {
+	if (ret_line)
+		*ret_line = 0;
+	if (df_ignore_is_empty(ig))
+		return false;
+	for (size_t i = 0; i < n; i++)
+		depth += path[i] == '/';
+	uint32_t *ends = depth <= ARRAY_SIZE(few) ? few : (many = new0(uint32_t, depth));
+	ends[0] = (uint32_t)n;
+	for (size_t i = 0, k = 1; i < n; i++)
+		if (path[i] == '/')
+			ends[k++] = (uint32_t)i;
+
+	for (size_t i = 0; i < ig->n; i++) {
 		const struct entry *e = &ig->v[i];
 		/* It could not change the answer. */
 		if (e->negated != matched)
 			continue;
-		if (match_or_parent(&e->pattern, path, n)) {
+		if (match_or_parent(&e->pattern, path, ends, depth)) {
 			matched = !e->negated;
 			line = e->line;
 		}

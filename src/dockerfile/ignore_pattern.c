@@ -426,6 +426,10 @@ bool ignore_pattern_compile(struct ignore_pattern *p, const char *text)
 	}
 	p->text = xstrdup(text);
 	p->len = strlen(text);
+	if (p->kind == IGNORE_EXACT || (p->kind == IGNORE_SUFFIX && p->len > 2))
+		p->end = p->text[p->len - 1];
+	else if (p->kind == IGNORE_REGEX && p->last_len)
+		p->end = p->last[p->last_len - 1];
 	return true;
 }
 
@@ -552,6 +556,8 @@ static bool match_regex(const struct ignore_pattern *p, const char *path, size_t
 
 bool ignore_pattern_match(const struct ignore_pattern *p, const char *path, size_t n)
 {
+	if (p->end && (n == 0 || path[n - 1] != p->end))
+		return false;
 	switch (p->kind) {
 	case IGNORE_EXACT:
 		return n == p->len && memcmp(path, p->text, n) == 0;

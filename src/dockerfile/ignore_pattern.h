@@ -14,6 +14,7 @@ struct ignore_pattern {
 	enum ignore_kind kind;
 	char *text; /* cleaned, without '!' */
 	size_t len;
+	char end; /* the byte that every match ends with; 0: any. Tells most paths apart at once. */
 	/* IGNORE_REGEX */
 	struct ignore_inst *prog;
 	size_t n;
