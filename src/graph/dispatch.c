@@ -62,6 +62,24 @@ void report_unset(struct plan *p, struct stage *s, const struct cmd *c, const st
 	}
 }
 
+/* PLAN_BYTES_MAX - what one graph may take. A few lines of ENV that double each other could ask for
+ * any amount; real Dockerfiles stay below a hundredth of this. */
+#define PLAN_BYTES_MAX ((size_t)512 << 20)
+
+static int check_budget(struct plan *p, const struct cmd *c, struct error *err)
+{
+	if (p->a->used_total <= PLAN_BYTES_MAX)
+		return 0;
+	return instr_fail(p, c, err, "planning this Dockerfile takes more than %zu MiB of memory",
+	        PLAN_BYTES_MAX >> 20);
+}
+
+/* expand_place - the word that could not be expanded. */
+static int expand_place(struct plan *p, const struct cmd *c, const char *word, struct error *err)
+{
+	return c->onbuild ? cmd_place(p, c, err) : at_word(p, c->in, word, err);
+}
+
 int expand(struct plan *p, struct stage *s, const struct cmd *c, const char *word, const char **ret,
         struct error *err)
 {
@@ -71,9 +89,9 @@ int expand(struct plan *p, struct stage *s, const struct cmd *c, const char *wor
 	int r = df_expand_word(word, p->f->escape, &vars, &out, &unset, NULL, err);
 	report_unset(p, s, c, &unset);
 	if (r < 0)
-		return cmd_place(p, c, err);
+		return expand_place(p, c, word, err);
 	*ret = arena_take(p->a, out);
-	return 0;
+	return check_budget(p, c, err);
 }
 
 int expand_list(struct plan *p, struct stage *s, const struct cmd *c, const char *word,
@@ -84,7 +102,7 @@ int expand_list(struct plan *p, struct stage *s, const struct cmd *c, const char
 	int r = df_expand_words(word, p->f->escape, &vars, &words, &unset, NULL, err);
 	report_unset(p, s, c, &unset);
 	if (r < 0)
-		return cmd_place(p, c, err);
+		return expand_place(p, c, word, err);
 	for (size_t i = 0; i < words.n; i++)
 		svec_push(p->a, out, arena_strdup(p->a, words.v[i]));
 	return 0;
@@ -344,7 +362,8 @@ static int dispatch_stage(struct plan *p, struct stage *s, struct error *err)
 	if (make_root(p, s, err) < 0)
 		return at_line(p, s->line, err);
 	for (size_t i = 0; i < s->n_cmds; i++)
-		if (dispatch_cmd(p, s, &s->cmds[i], err) < 0)
+		if (dispatch_cmd(p, s, &s->cmds[i], err) < 0 ||
+		        check_budget(p, &s->cmds[i], err) < 0)
 			return -1;
 	return 0;
 }

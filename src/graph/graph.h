@@ -11,6 +11,7 @@
 #include "base/map.h"
 #include "base/strv.h"
 #include "dockerfile/dockerfile.h"
+#include "dockerfile/ignore.h"
 #include "dockerfile/lint.h"
 #include "oci/oci.h"
 
@@ -206,6 +207,10 @@ int graph_build(const struct df_file *f, const struct graph_options *o,
 	struct graph **ret_graph, struct graph_needed **ret_needed, size_t *ret_n_needed,
 	struct error *err) must_check;
 void graph_needed_free(struct graph_needed *v, size_t n);
+
+/* graph_lint_ignored - CopyIgnoredFile (experimental) for sources in the main context; `ig` is its
+ * ignore file. */
+void graph_lint_ignored(const struct graph *g, const struct df_ignore *ig, struct df_warnings *w);
 
 /* For --call=outline and --call=targets: JSON as docker buildx prints it. */
 int graph_outline(const struct df_file *f, const struct graph_options *o, json_t **ret,

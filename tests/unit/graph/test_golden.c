@@ -8,7 +8,8 @@
  * Options: target=, build-arg=, platform= (repeat), build-platform=, implicit-platform, label=,
  * context=NAME=VALUE, no-cache, no-cache-filter=, network=, hostname=, add-host=, ulimit=, shm=,
  * cache-ns=, allow-insecure, allow-network-host, check (check_only), ask (stop at the images that
- * are needed), outline, targets, base-arch= (what the next base's config says), and
+ * are needed), outline, targets, base-arch= (what the next base's config says),
+ * ignore= (a pattern of .dockerignore), and
  *   base=REF PLATFORM LAYERS CONFIG-JSON [DIGEST]
  * A needed image that no base= names is one layer with an empty config. */
 #include <dirent.h>
@@ -27,6 +28,7 @@ struct golden {
 
 struct setup {
 	struct graph_options o;
+	struct strv ignore;
 	struct strv build_args, labels, hosts, ulimits, filters;
 	struct oci_platform platforms[8];
 	struct graph_context contexts[16];
@@ -125,6 +127,8 @@ static bool text_option(struct setup *s, const char *key, const char *v)
 		o->cache_mount_ns = v;
 	else if (str_eq(key, "shm"))
 		o->shm_size = strtoull(v, NULL, 10);
+	else if (str_eq(key, "ignore"))
+		strv_add(&s->ignore, v);
 	else if (str_eq(key, "base-arch"))
 		s->base_arch = v;
 	else if (str_eq(key, "base"))
@@ -190,11 +194,22 @@ static void setup_release(struct setup *s)
 		free((char *)s->bases[i].ref);
 		free((char *)s->bases[i].digest);
 	}
+	strv_release(&s->ignore);
 	strv_release(&s->build_args);
 	strv_release(&s->labels);
 	strv_release(&s->hosts);
 	strv_release(&s->ulimits);
 	strv_release(&s->filters);
+}
+
+static void lint_ignored(struct setup *s, const struct graph *g, struct df_warnings *w)
+{
+	struct error err = ERROR_INIT;
+	struct df_ignore *ig = NULL;
+	if (df_ignore_new(&s->ignore, ".dockerignore", &ig, &err) < 0)
+		fail("ignore=", err.msg);
+	graph_lint_ignored(g, ig, w);
+	df_ignore_free(ig);
 }
 
 /* build - graph_build until it needs no more images. */
@@ -212,6 +227,7 @@ static void build(
 			break;
 		}
 		if (r == 0) {
+			lint_ignored(s, g, w);
 			dump_graph(out, g);
 			graph_free(g);
 			break;
