@@ -267,14 +267,10 @@ static int copy_flags(struct plan *p, struct stage *s, const struct cmd *c, stru
 	        expand_flag(p, s, c, "chmod", &copy->chmod, err) < 0 ||
 	        expand_flag(p, s, c, "checksum", &copy->checksum, err) < 0)
 		return -1;
-	for (size_t i = 0; i < c->in->n_flags; i++) {
-		const char *v;
-		if (!str_eq(c->in->flags[i].name, "exclude"))
-			continue;
-		if (expand(p, s, c, c->in->flags[i].value, &v, err) < 0)
-			return -1;
-		svec_push(p->a, &excludes, v);
-	}
+	/* Patterns are taken as they stand: '$' and '\\' mean something to them. */
+	for (size_t i = 0; i < c->in->n_flags; i++)
+		if (str_eq(c->in->flags[i].name, "exclude"))
+			svec_push(p->a, &excludes, c->in->flags[i].value);
 	svec_to_strv(&excludes, p->a, &copy->excludes);
 	return copy->chmod ? check_chmod(p, c, copy->chmod, err) : 0;
 }
