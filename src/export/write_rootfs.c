@@ -294,7 +294,7 @@ static int write_local(struct store *s, struct store_lease *l, const struct expo
 int write_rootfs(struct store *s, struct store_lease *l, const struct export_image *images,
         size_t n, const struct export_options *o, struct error *err)
 {
-	if (n > 1 && !o->platform_split) {
+	if (n > 1 && !o->platform_split && o->type == EXPORT_LOCAL) {
 		(void)err_set(
 		        err, ERR_USAGE, "%zu platforms in one place would overwrite each other", n);
 		return err_hint(err, "leave out platform-split=false, or build one platform");
