@@ -284,8 +284,11 @@ class Strake:
         """strake build --progress=plain ARGS CONTEXT, with `FROM busybox` meaning ours."""
         if dockerfile is not None:
             self.dockerfile(dockerfile)
-        return self.run("build", "--progress=plain", *self.bases(bases), *args,
-                        context or self.context, **kwargs)
+        result = self.run("build", "--progress=plain", *self.bases(bases), *args,
+                          context or self.context, **kwargs)
+        if result.code == 0 and dockerfile and re.search(r"(?im)^(run|copy|add) ", dockerfile):
+            assert steps(result), "no step was shown: %r" % result
+        return result
 
     def image(self, *args, dockerfile=None, name="image", **kwargs):
         """Builds and reads the result back from an OCI layout directory."""

@@ -431,4 +431,4 @@ def test_f18_few_descriptors(strake):
     process = strake.popen("build", "--progress=plain", *strake.bases(["busybox"]), strake.context,
                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=limit)
     _, err = process.communicate(timeout=120)
-    assert process.returncode == 0 or b"open files" in err, err
+    assert (process.returncode == 0 and b" DONE " in err) or b"open files" in err, err
