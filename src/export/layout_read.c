@@ -84,6 +84,7 @@ static void split_ref(const char *ref, char **ret_path, char **ret_tag, char **r
 	struct stat st;
 	const char *at = strstr(ref, "@sha256:"), *slash = strrchr(ref, '/');
 	*ret_tag = *ret_digest = NULL;
+	/* trusted-path: the user's argument */
 	if (stat(ref, &st) == 0) { /* a path may hold ':' itself */
 		*ret_path = xstrdup(ref);
 		return;

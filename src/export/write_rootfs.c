@@ -258,10 +258,12 @@ static int open_dest(const char *dest, struct error *err)
 		if (*p != '/')
 			continue;
 		*p = '\0';
+		/* trusted-path: the user's dest= */
 		if (mkdir(path, 0755) < 0 && errno != EEXIST)
 			return err_sys(err, errno, "create %s", path);
 		*p = '/';
 	}
+	/* trusted-path: the user's dest= */
 	if (mkdir(path, 0755) < 0 && errno != EEXIST)
 		return err_sys(err, errno, "create %s", path);
 	int fd = sys_open_dir(AT_FDCWD, path);

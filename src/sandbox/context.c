@@ -87,6 +87,7 @@ static int own_program(void)
 	if (n < 0 || stat("/proc/self/exe", &exe) < 0)
 		return -errno;
 	path[n] = '\0';
+	/* trusted-path: our own program, verified below */
 	_cleanup_close_ int fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &st) < 0 || st.st_dev != exe.st_dev || st.st_ino != exe.st_ino)
 		return sealed_copy(); /* replaced on disk since we started */

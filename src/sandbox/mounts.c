@@ -66,6 +66,7 @@ static int discard_file(struct step *s, size_t i, int src_path, struct error *er
 		return err_set(err, ERR_BUILD,
 		        "the source of the mount on %s is not a regular file", m->target);
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", src_path);
+	/* trusted-path: a descriptor of ours */
 	_cleanup_close_ int src = open(link, O_RDONLY | O_CLOEXEC);
 	if (src < 0)
 		return source_error(m, -errno, err);
@@ -221,6 +222,7 @@ static int sub_clone(struct step *s, struct step_mount *sm, struct error *err)
 		return source_error(sm->m, fd, err);
 	char link[32];
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", sm->fd);
+	/* trusted-path: a descriptor of ours */
 	if (umount2(link, MNT_DETACH) < 0) {
 		close(fd);
 		return source_error(sm->m, -errno, err);

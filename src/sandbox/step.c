@@ -203,6 +203,7 @@ static int exec_error(const char *path, int errnum, struct error *err)
 {
 	switch (errnum) {
 	case ENOENT:
+		/* trusted-path: inside the step's own root, for a message */
 		if (access(path, F_OK) == 0) {
 			err_set(err, ERR_BUILD,
 			        "cannot run %s: its interpreter is not in the image", path);
@@ -249,7 +250,8 @@ static int run_command(char *const *argv, char *const *env, const char *path_env
 		else if (errno != ENOENT && errno != ENOTDIR) {
 			exec_error(path, errno, err);
 			return 126;
-		} else if (errno == ENOENT && access(path, F_OK) == 0) {
+		} else if (errno == ENOENT &&
+		           access(path, F_OK) == 0) { /* trusted-path: as above */
 			exec_error(path, ENOENT, err);
 			return 127;
 		}

@@ -131,6 +131,7 @@ int store_open(const char *path, struct store **ret, struct error *err)
 	}
 	s->dirfd = fd;
 	/* SQLite takes a path, and the working directory may change. */
+	/* trusted-path: the store itself */
 	s->path = realpath(path, NULL);
 	if (!s->path) {
 		(void)err_sys(err, errno, "cannot open the store %s", path);
