@@ -384,13 +384,12 @@ static int take_files(const struct source_git *g, int repo, int destfd, struct e
 	const char *path = g->subdir + strspn(g->subdir, "/");
 	_cleanup_close_ int sub =
 	        sys_open_beneath(repo, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
-	if (sub < 0) {
-		err_set(err, ERR_BUILD, "the git repository has no directory \"%s\"%s", g->subdir,
-		        sub == -ELOOP ? ": a link stands there" : "");
-		return sub == -ENOENT || sub == -ENOTDIR || sub == -ELOOP
-		               ? -1
-		               : err_sys(err, sub, "cannot open %s of the checkout", g->subdir);
-	}
+	if (sub == -ENOENT || sub == -ENOTDIR || sub == -ELOOP)
+		return err_set(err, ERR_BUILD,
+		        "the git repository has no directory \"%s\" (links are not followed)",
+		        g->subdir);
+	if (sub < 0)
+		return err_sys(err, sub, "cannot open %s of the checkout", g->subdir);
 	return move_up(sub, destfd, false, err);
 }
 
