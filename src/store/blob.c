@@ -446,7 +446,12 @@ int store_set_aside(struct store *s, const char *path, const char *kind, const s
 	(void)!mkdirat(s->dirfd, "quarantine", 0700);
 	for (unsigned n = 1; n < 10000; n++) {
 		snprintf(to, sizeof(to), "quarantine/%s-%s-%u", kind, hex, n);
-		if (renameat2(s->dirfd, path, s->dirfd, to, 1 /* RENAME_NOREPLACE */) == 0)
+		int r = renameat2(s->dirfd, path, s->dirfd, to, RENAME_NOREPLACE);
+		/* Not every file system knows the flag. */
+		if (r < 0 && errno == EINVAL &&
+		        faccessat(s->dirfd, to, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+			r = renameat(s->dirfd, path, s->dirfd, to);
+		if (r == 0)
 			return 0;
 		if (errno != EEXIST)
 			return -errno;

@@ -68,6 +68,8 @@ static const char *const sql[ST_N] = {
         [ST_SYNCED_BLOBS] = "UPDATE blobs SET boot=NULL WHERE boot=?1 AND pub<=?2",
         [ST_UNSYNCED] = "SELECT (SELECT count(*) FROM layers WHERE boot=?1) +"
                         " (SELECT count(*) FROM blobs WHERE boot=?1)",
+        [ST_ESTIMATE] = "SELECT (SELECT ifnull(sum(size),0) FROM layers) +"
+                        " (SELECT ifnull(sum(size),0) FROM blobs)",
         [ST_UNSYNCED_LAYERS] = "SELECT diff_id FROM layers WHERE boot=?1",
         [ST_UNSYNCED_BLOBS] = "SELECT digest FROM blobs WHERE boot=?1",
         [ST_RECORD_GET] = "SELECT text,used FROM records WHERE kind=?1 AND key=?2",

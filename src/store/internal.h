@@ -42,6 +42,7 @@ enum db_stmt {
 	ST_SYNCED_LAYERS,
 	ST_SYNCED_BLOBS,
 	ST_UNSYNCED,
+	ST_ESTIMATE,
 	ST_UNSYNCED_LAYERS,
 	ST_UNSYNCED_BLOBS,
 	ST_RECORD_GET,
@@ -106,7 +107,7 @@ struct store {
 	struct map layers; /* hex -> struct layer_entry, the current one */
 	struct layer_entry *all_layers;
 	struct store_lease *leases;
-	bool swept;
+	bool swept, sweep_again;
 	char boot[40]; /* boot id; "" until asked for */
 	struct touch *touches;
 	size_t n_touches, cap_touches;
@@ -175,6 +176,9 @@ bool store_trusted(struct store *s, const char *boot);
 int store_make_durable(struct store *s, struct error *err) must_check;
 
 /* --- lease.c ------------------------------------------------------------------------------- */
+/* store_reserve - have (or give up) the bytes that let a collector start on a full disk. */
+void store_reserve(struct store *s);
+bool store_reserve_use(struct store *s);
 /* store_pin - under the shared lock. l NULL: nothing. */
 int store_pin(
         struct store_lease *l, char kind, const struct digest *d, struct error *err) must_check;

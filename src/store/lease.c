@@ -14,6 +14,7 @@
 #include "store/internal.h"
 #include "sys/lock.h"
 #include "sys/path.h"
+#include "sys/privilege.h"
 
 /* try_lock_file - make staging/<id>.lock and take it. A sweeper may hold or have removed a lock
  * file in the instant between: 0 says try another id. */
@@ -39,6 +40,15 @@ static int try_lock_file(struct store *s, struct store_lease *l)
 		return 0;
 	l->lock_fd = take_fd(&fd);
 	return 1;
+}
+
+/* sweep_and_remember - a dead build's trees may belong to subuids; then it is tried again when this
+ * process has entered its user namespace. */
+static void sweep_and_remember(struct store *s)
+{
+	_cleanup_strv_ struct strv left = STRV_INIT;
+	store_sweep(s, &left);
+	s->sweep_again = left.n > 0 && !sys_privilege_entered();
 }
 
 int store_lease_new(struct store *s, struct store_lease **ret, struct error *err)
@@ -68,7 +78,7 @@ int store_lease_new(struct store *s, struct store_lease **ret, struct error *err
 	s->swept = true;
 	store_leave(s);
 	if (sweep)
-		store_sweep(s, NULL);
+		sweep_and_remember(s);
 	*ret = l;
 	return 0;
 }
@@ -134,7 +144,12 @@ int store_staging_dir(struct store_lease *l, char **ret_name, int *ret_fd, struc
 		return -1;
 	store_enter(l->s);
 	unsigned n = ++l->n_names;
+	bool again = l->s->sweep_again && sys_privilege_entered();
+	if (again)
+		l->s->sweep_again = false;
 	store_leave(l->s);
+	if (again)
+		store_sweep(l->s, NULL);
 	_cleanup_free_ char *name = xasprintf("d%u", n);
 	if (mkdirat(dir, name, 0700) < 0)
 		return err_sys(err, errno, "cannot create a staging directory in %s", l->s->path);

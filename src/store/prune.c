@@ -515,6 +515,7 @@ static int prune_all(struct prune *p, struct error *err)
 
 static int prune_cache(struct prune *p, struct error *err)
 {
+	forget_plan(p);
 	struct digest d;
 	char hex[DIGEST_HEX_MAX];
 	sha256_buf(p->o->cache_id, strlen(p->o->cache_id), &d);
@@ -537,6 +538,31 @@ static int prune_cache(struct prune *p, struct error *err)
 	return p->o->dry_run ? 0 : to_trash(p, err);
 }
 
+/* --- the reserve ---------------------------------------------------------------------------- */
+
+/* On a full disk even the transaction that frees space has no room for its WAL. One megabyte is
+ * kept back for that moment. */
+#define RESERVE_BYTES (1 << 20)
+
+void store_reserve(struct store *s)
+{
+	_cleanup_close_ int fd = openat(
+	        s->dirfd, "reserve", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	/* Half a reserve is none: the next collector tries again. */
+	if (fd >= 0 && fallocate(fd, 0, 0, RESERVE_BYTES) < 0)
+		(void)unlinkat(s->dirfd, "reserve", 0);
+}
+
+bool store_reserve_use(struct store *s)
+{
+	return unlinkat(s->dirfd, "reserve", 0) == 0;
+}
+
+static bool disk_full(const struct error *err)
+{
+	return err->errnum == ENOSPC || err->errnum == EDQUOT;
+}
+
 int store_prune(struct store *s, const struct store_prune_options *o, uint64_t *ret_freed,
         struct error *err)
 {
@@ -546,13 +572,17 @@ int store_prune(struct store *s, const struct store_prune_options *o, uint64_t *
 	if (only_one < 0)
 		return err_sys(err, only_one, "cannot lock %s/prune.lock", s->path);
 	struct prune p = {.s = s, .o = o};
-	int rc = 0;
-	if (!o->dry_run) {
-		store_sweep(s, NULL);
-		rc = store_lease_new(s, &p.trash, err);
+	int rc;
+	for (;;) {
+		rc = o->dry_run || p.trash ? 0 : store_lease_new(s, &p.trash, err);
+		if (rc == 0 && p.trash)
+			store_sweep(s, NULL);
+		if (rc == 0)
+			rc = o->cache_id ? prune_cache(&p, err) : prune_all(&p, err);
+		if (rc == 0 || !disk_full(err) || !store_reserve_use(s))
+			break;
+		error_release(err);
 	}
-	if (rc == 0)
-		rc = o->cache_id ? prune_cache(&p, err) : prune_all(&p, err);
 	if (p.trash && p.trash->dir_fd >= 0) {
 		_cleanup_error_ struct error e = ERROR_INIT;
 		int r = empty_trash(&p, &e);
@@ -563,6 +593,8 @@ int store_prune(struct store *s, const struct store_prune_options *o, uint64_t *
 	}
 	if (rc == 0 && ret_freed)
 		*ret_freed = p.freed;
+	if (!o->dry_run)
+		store_reserve(s);
 	forget_plan(&p);
 	free(p.v);
 	free(p.locks);

@@ -198,3 +198,26 @@ int store_usage(struct store *s, struct store_usage *ret, struct error *err)
 	*ret = u;
 	return 0;
 }
+
+static int estimate(struct store *s, uint64_t *ret, struct error *err)
+{
+	sqlite3_stmt *q = db_stmt(s, ST_ESTIMATE, err);
+	int rc = q ? db_step(s, q, err) : -1;
+	if (rc > 0)
+		*ret = (uint64_t)sqlite3_column_int64(q, 0);
+	return rc < 0 ? -1 : 0;
+}
+
+int store_estimate(struct store *s, uint64_t *ret_bytes, struct error *err)
+{
+	uint64_t bytes = 0;
+	int rc;
+	do {
+		rc = db_begin(s, DB_READ, err);
+		if (rc == 0)
+			rc = db_end(s, estimate(s, &bytes, err), err);
+	} while (db_again(s, rc, err));
+	if (rc == 0)
+		*ret_bytes = bytes;
+	return rc;
+}

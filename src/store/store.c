@@ -74,7 +74,8 @@ static int is_ours(const struct store *s, struct error *err)
 		if (e->d_name[0] == '.' || str_eq(e->d_name, "lost+found"))
 			continue;
 		bool ours = str_starts(e->d_name, "meta.db") || str_eq(e->d_name, "lock") ||
-		            str_eq(e->d_name, "gate") || str_eq(e->d_name, "locks");
+		            str_eq(e->d_name, "gate") || str_eq(e->d_name, "locks") ||
+		            str_eq(e->d_name, "prune.lock") || str_eq(e->d_name, "reserve");
 		for (size_t i = 0; i < ARRAY_SIZE(skeleton); i++)
 			ours |= str_eq(e->d_name, skeleton[i]);
 		if (ours)
@@ -89,7 +90,7 @@ static int is_ours(const struct store *s, struct error *err)
 	return err_hint(err, "name an empty or new directory with STRAKE_STORE");
 }
 
-static int make_skeleton(const struct store *s, struct error *err)
+static int make_skeleton(struct store *s, struct error *err)
 {
 	/* The last entry is made last, so its presence tells that all are there. */
 	if (faccessat(s->dirfd, skeleton[ARRAY_SIZE(skeleton) - 1], F_OK, 0) == 0)
@@ -99,6 +100,7 @@ static int make_skeleton(const struct store *s, struct error *err)
 	for (size_t i = 0; i < ARRAY_SIZE(skeleton); i++)
 		if (mkdirat(s->dirfd, skeleton[i], 0700) < 0 && errno != EEXIST)
 			return err_sys(err, errno, "cannot create %s/%s", s->path, skeleton[i]);
+	store_reserve(s);
 	int r = sys_fsync_dir(s->dirfd);
 	return r < 0 ? err_sys(err, r, "cannot write the store %s", s->path) : 0;
 }

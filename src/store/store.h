@@ -206,6 +206,9 @@ struct store_usage {
 };
 /* store_usage - walks everything; a file with several names (layers share files) counts once. */
 int store_usage(struct store *s, struct store_usage *ret, struct error *err) must_check;
+/* store_estimate - bytes in layers and blobs as the database knows them: one query, no walk; files
+ * that layers share count more than once. To decide after a build whether to call store_prune. */
+int store_estimate(struct store *s, uint64_t *ret_bytes, struct error *err) must_check;
 
 /* store_fsck - the database's integrity, every blob's digest, every layer's files against its
  * manifest (quick: sizes and manifests only), every tag's parts, no residue; repair sets damaged
