@@ -1,6 +1,7 @@
 /* sandbox/mounts.c - RUN --mount: prepared detached in the builder's mount namespace, attached in
  * the step's. Sources and targets are resolved inside their own root; nothing here can name a
  * place on the host that no descriptor was given for. */
+#include "sandbox/cdi.h"
 #include "sandbox/step.h"
 #include "sys/mount.h"
 #include "sys/path.h"
@@ -9,6 +10,39 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/sendfile.h>
+
+/* step_add_devices - appends the CDI edits to the mounts of the spec. Never freed: see step.h. */
+int step_add_devices(struct step *s, struct error *err)
+{
+	static struct cdi_edits e;
+	s->n_given_mounts = s->spec.n_mounts;
+	for (size_t i = 0; i < s->spec.devices->n; i++)
+		if (cdi_resolve(cdi_default_dirs, s->spec.devices->v[i], &e, err) < 0)
+			return -1;
+	struct sandbox_mount *m = new0(struct sandbox_mount, s->spec.n_mounts + e.n_mounts);
+	bool *is_device = new0(bool, e.n_mounts);
+	if (s->spec.n_mounts)
+		memcpy(m, s->spec.mounts, s->spec.n_mounts * sizeof(*m));
+	for (size_t i = 0; i < e.n_mounts; i++) {
+		const struct cdi_mount *c = &e.mounts[i];
+		int fd = open(c->host_path, O_PATH | O_CLOEXEC);
+		struct stat st;
+		if (fd < 0 || fstat(fd, &st) < 0)
+			return err_sys(err, errno, "cannot open device %s", c->host_path);
+		if (c->is_device && !S_ISCHR(st.st_mode) && !S_ISBLK(st.st_mode))
+			return err_set(err, ERR_SYSTEM, "%s is not a device", c->host_path);
+		is_device[i] = c->is_device;
+		m[s->n_given_mounts + i] = (struct sandbox_mount){.type = SANDBOX_MOUNT_BIND,
+		        .target = c->path,
+		        .source_fd = fd,
+		        .read_only = c->read_only};
+	}
+	s->spec.mounts = m;
+	s->spec.n_mounts += e.n_mounts;
+	s->cdi_devices = is_device;
+	s->cdi_env = e.env;
+	return 0;
+}
 
 static int source_error(const struct sandbox_mount *m, int r, struct error *err)
 {
@@ -89,10 +123,11 @@ static int discard_file(struct step *s, size_t i, int src_path, struct error *er
 	return fd < 0 ? source_error(m, fd, err) : fd;
 }
 
-static int protect(const struct sandbox_mount *m, int fd, bool recursive, struct error *err)
+static int protect(const struct step_mount *sm, int fd, bool recursive, struct error *err)
 {
-	/* No device node of a mount is a way to the host's devices. */
-	uint64_t set = MOUNT_ATTR_NODEV | (m->read_only ? MOUNT_ATTR_RDONLY : 0);
+	/* No device node in a mount is a way to the host's devices. */
+	const struct sandbox_mount *m = sm->m;
+	uint64_t set = (sm->device ? 0 : MOUNT_ATTR_NODEV) | (m->read_only ? MOUNT_ATTR_RDONLY : 0);
 	int r = sys_mount_attr(fd, recursive, set, 0);
 	return r < 0 ? err_sys(err, r, "cannot protect the mount on %s", m->target) : 0;
 }
@@ -109,7 +144,7 @@ static int prepare_bind(struct step *s, size_t i, struct error *err)
 		                    : discard_file(s, i, src, err);
 	else if ((sm->fd = sys_bind_clone(src, "", true)) < 0)
 		return source_error(m, sm->fd, err);
-	return sm->fd < 0 ? -1 : protect(m, sm->fd, true, err);
+	return sm->fd < 0 ? -1 : protect(sm, sm->fd, true, err);
 }
 
 static int prepare_rootfs_bind(struct step *s, size_t i, struct error *err)
@@ -130,7 +165,7 @@ static int prepare_rootfs_bind(struct step *s, size_t i, struct error *err)
 	                      : discard_overlay(s, i, lowers, n, err);
 	if (sm->fd < 0)
 		return -1;
-	if (protect(m, sm->fd, false, err) < 0)
+	if (protect(sm, sm->fd, false, err) < 0)
 		return -1;
 	_cleanup_close_ int sub = open_source(sm->fd, m, &sm->is_dir, err);
 	if (sub < 0)
@@ -180,6 +215,8 @@ int step_prepare_mounts(struct step *s, struct error *err)
 		const struct sandbox_mount *m = &s->spec.mounts[i];
 		s->mounts[i].m = m;
 		s->mounts[i].fd = -1;
+		s->mounts[i].device =
+		        i >= s->n_given_mounts && s->cdi_devices[i - s->n_given_mounts];
 		int r = -1;
 		switch (m->type) {
 		case SANDBOX_MOUNT_BIND:
@@ -241,7 +278,7 @@ static int attach_one(struct step *s, struct step_mount *sm, struct error *err)
 		sm->fd = sys_bind_clone(s->files_fd, name, false);
 		if (sm->fd < 0)
 			return err_sys(err, sm->fd, "cannot mount a file on %s", m->target);
-		if (protect(m, sm->fd, false, err) < 0)
+		if (protect(sm, sm->fd, false, err) < 0)
 			return -1;
 	} else if (sm->resolve_later && sub_clone(s, sm, err) < 0) {
 		return -1;

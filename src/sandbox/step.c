@@ -154,6 +154,8 @@ static void build_env(struct step *s, struct strv *env)
 	for (size_t i = 0; i < s->spec.env->n; i++)
 		if (strchr(s->spec.env->v[i], '='))
 			strv_add(env, s->spec.env->v[i]);
+	for (size_t i = 0; i < s->cdi_env.n; i++)
+		strv_add(env, s->cdi_env.v[i]);
 	if (!env_get(env, "PATH"))
 		strv_add(env, "PATH=" DEFAULT_PATH);
 	const char *home = env_get(env, "HOME");
@@ -284,8 +286,8 @@ static int join_cgroup(struct step *s, struct error *err)
 static int set_up(struct step *s, int *sock, struct error *err)
 {
 	if (join_cgroup(s, err) < 0 || join_network(s, err) < 0 || new_session(s, err) < 0 ||
-	        step_prepare_system(s, err) < 0 || step_prepare_mounts(s, err) < 0 ||
-	        step_build_rootfs(s, err) < 0)
+	        step_prepare_system(s, err) < 0 || step_add_devices(s, err) < 0 ||
+	        step_prepare_mounts(s, err) < 0 || step_build_rootfs(s, err) < 0)
 		return -1;
 	_cleanup_free_ char *host_resolv = network_host_resolv();
 	if (enter_mount_namespace(s, err) < 0 || step_attach_system(s, err) < 0 ||

@@ -17,6 +17,7 @@ struct step_mount {
 	const struct sandbox_mount *m;
 	int fd; /* detached mount; -1 for FILE (it lives in the files tmpfs) */
 	bool is_dir;
+	bool device;        /* a CDI device node: the one kind of mount that is not nodev */
 	bool resolve_later; /* fd is a whole root file system, m->source is to be found in it */
 	char *path;         /* target in the rootfs, free of links; relative */
 };
@@ -40,6 +41,9 @@ struct step {
 	int console;    /* clone of the pty slave; -1: none */
 	int device_fds[STEP_N_DEVICES];
 	struct step_mount *mounts;
+	size_t n_given_mounts;   /* spec.mounts beyond these are CDI's */
+	const bool *cdi_devices; /* of those: which are device nodes */
+	struct strv cdi_env;
 	char *hosts_path, *resolv_path; /* link-free targets */
 	struct sandbox_user user;
 };
@@ -62,6 +66,7 @@ int resolve_make(int root, const struct resolved *r, bool is_dir) must_check; /*
 bool path_is_or_below(const char *path, const char *dir);
 
 /* mounts.c: RUN --mount. */
+int step_add_devices(struct step *s, struct error *err) must_check; /* --device, as mounts */
 int step_prepare_mounts(struct step *s, struct error *err) must_check;
 int step_attach_mounts(struct step *s, struct error *err) must_check;
 /* system.c: /proc, /sys, /dev, masks, hosts and resolv.conf. */
