@@ -4,6 +4,7 @@
  * for the step: the upper directory never hears of them. Directories of the stub that exist below
  * carry the attributes of those, because overlay shows (and copies up) the topmost ones. */
 #include "sandbox/step.h"
+#include "base/strbuf.h"
 #include "sys/mount.h"
 #include "sys/path.h"
 #include "sys/privilege.h"
@@ -11,6 +12,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 
 /* The kernel takes 500 lower directories; one is kept for the stub. */
 #define MAX_LOWERS 499
@@ -216,27 +218,92 @@ static int user_points(struct step *s, struct stub *st, struct point *p, struct 
 	return 0;
 }
 
-static int make_stub(
-        struct step *s, struct stub *st, const struct point *p, size_t n, struct error *err)
+static bool needs_stub(const struct point *p)
 {
-	int r = 0;
+	return !p->at.mode && !p->in_mount;
+}
+
+/* note_parents - attributes of all existing parents of a missing point, as text. False: one has
+ * extended attributes, which the text does not hold. */
+static bool note_parents(const struct stub *st, const struct resolved *r, struct strbuf *key)
+{
+	_cleanup_free_ char *path = xstrndup(r->path, r->existing);
+	for (;;) {
+		struct stat sb;
+		_cleanup_(sys_xattrs_release) struct sys_xattrs x = {0};
+		_cleanup_close_ int fd =
+		        sys_open_beneath(st->probe, path, O_RDONLY | O_DIRECTORY, 0);
+		if (fd < 0 || fstat(fd, &sb) < 0 || sys_xattrs_read(fd, "", &x) < 0 || x.n)
+			return false;
+		strbuf_addf(key, " %o:%u:%u:%lld.%09ld", sb.st_mode, sb.st_uid, sb.st_gid,
+		        (long long)sb.st_mtim.tv_sec, sb.st_mtim.tv_nsec);
+		if (!*path)
+			return true;
+		char *slash = strrchr(path, '/');
+		*(slash ? slash : path) = '\0';
+	}
+}
+
+/* stub_name - steps of a build mostly lack the same points with the same parents: their stub is
+ * made once and named after what it holds. Making files is what costs most in a step. */
+static bool stub_name(
+        const struct stub *st, const struct point *p, size_t n, char *name, size_t size)
+{
+	_cleanup_strbuf_ struct strbuf key = STRBUF_INIT;
 	for (size_t i = 0; i < n; i++) {
-		if (p[i].at.mode || p[i].in_mount)
+		if (!needs_stub(&p[i]))
 			continue;
-		if (st->fd < 0 && (st->fd = step_scratch_dir(s, "stub", err)) < 0)
-			return -1;
-		r = stub_add(st, &p[i].at, p[i].is_dir);
+		strbuf_addf(&key, "%c%zu:%s", p[i].is_dir ? 'd' : 'f', strlen(p[i].at.path),
+		        p[i].at.path);
+		if (!note_parents(st, &p[i].at, &key))
+			return false;
+	}
+	/* Two FNV-1a lanes. Who makes them collide gives a wrong directory date to his own build.
+	 */
+	uint64_t a = 0xcbf29ce484222325u, b = 0x9ae16a3b2f90404fu;
+	for (size_t i = 0; i < key.len; i++) {
+		a = (a ^ (unsigned char)key.buf[i]) * 0x100000001b3u;
+		b = (b ^ (unsigned char)key.buf[i]) * 0x100000001b3u + i;
+	}
+	snprintf(name, size, "stub-%016llx%016llx", (unsigned long long)a, (unsigned long long)b);
+	return true;
+}
+
+static int fill_stub(struct stub *st, const struct point *p, size_t n, struct error *err)
+{
+	for (size_t i = 0; i < n; i++) {
+		int r = needs_stub(&p[i]) ? stub_add(st, &p[i].at, p[i].is_dir) : 0;
 		if (r < 0)
 			return err_sys(err, r, "cannot make the mount point /%s", p[i].at.path);
 	}
 	for (size_t i = 0; i < n; i++) {
-		if (p[i].at.mode || p[i].in_mount)
-			continue;
-		r = stub_attributes(st, &p[i].at);
+		int r = needs_stub(&p[i]) ? stub_attributes(st, &p[i].at) : 0;
 		if (r < 0)
 			return err_sys(err, r, "cannot copy the attributes of the parents of /%s",
 			        p[i].at.path);
 	}
+	return 0;
+}
+
+static int make_stub(
+        struct step *s, struct stub *st, const struct point *p, size_t n, struct error *err)
+{
+	char name[48];
+	size_t missing = 0;
+	for (size_t i = 0; i < n; i++)
+		missing += needs_stub(&p[i]);
+	if (!missing)
+		return 0;
+	bool shared = stub_name(st, p, n, name, sizeof(name));
+	if (shared && (st->fd = sys_open_dir(s->staging_fd, name)) >= 0)
+		return 0;
+	st->fd = step_scratch_dir(s, "stub", err);
+	if (st->fd < 0 || fill_stub(st, p, n, err) < 0)
+		return -1;
+	/* Complete, so it may be seen. Where another step was faster, ours serves this step alone.
+	 */
+	if (shared)
+		(void)!renameat2(s->scratch_fd, "stub", s->staging_fd, name, RENAME_NOREPLACE);
 	return 0;
 }
 

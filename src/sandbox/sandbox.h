@@ -72,7 +72,8 @@ struct sandbox_spec {
 };
 
 struct sandbox_context; /* per build: network namespace, seccomp program, scratch tmpfs */
-/* sandbox_context_new - staging_fd: a directory for stubs and scratch that its owner removes.
+/* sandbox_context_new - staging_fd: a directory on the layers' file system for stubs and scratch,
+ * which its owner removes with all that is in it.
  * Nothing costly happens before the first step that needs it. */
 struct sandbox_context *sandbox_context_new(int staging_fd);
 void sandbox_context_free(struct sandbox_context *c); /* kills what still runs; NULL is fine */

@@ -45,6 +45,8 @@ static void test_stubs(void)
 	snprintf(want, sizeof(want), "755 0 0 %lld\n", (long long)before.st_mtim.tv_sec);
 	is_str(h_out.buf, want, "a stub's parent looks like the layer's own");
 	is_str(h_upper_list(), "", "fact 54: nothing in the upper directory");
+	h_sh("[ -d /a ] || [ -e /run ] || echo none");
+	is_str(h_out.buf, "none\n", "no mount point of another step");
 	h_sh("touch /etc/new");
 	is_str(h_upper_list(), "etc etc/new ", "a real change is there, stubs are not");
 	ok(fstatat(h_layer, "etc", &after, 0) == 0 &&
