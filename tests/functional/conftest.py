@@ -241,8 +241,9 @@ class Strake:
         else:
             with open(path, "wb") as f:
                 f.write(content if isinstance(content, bytes) else content.encode())
-            os.chmod(path, mode)
         os.chown(path, self.user.uid, self.user.gid, follow_symlinks=False)
+        if link is None and not name.endswith("/"):
+            os.chmod(path, mode)  # after chown, which clears set-id bits
         return path
 
     def dockerfile(self, text, name="Dockerfile"):
