@@ -258,6 +258,7 @@ static int plan_options_init(
 	if (build_resolve_platforms(&o->platforms, &p->platforms, &g->n_platforms, err) < 0)
 		return -1;
 	g->platforms = p->platforms;
+	g->platform_implicit = o->platforms.n == 0;
 	oci_platform_host(&g->build_platform);
 	p->contexts = new0(struct graph_context, o->contexts.n);
 	for (size_t i = 0; i < o->contexts.n; i++) {
@@ -374,14 +375,12 @@ static int run_stages(struct build *b, struct error *err)
 		if (check)
 			rc = df_warnings_configure(&b->result->warnings, check, err);
 		df_lint(b->file, &b->result->warnings);
-		build_lint_ignored(b->file, b->ignore, &b->result->warnings);
 	}
 	if (rc >= 0)
 		rc = plan(b, &p, err);
-	if (rc >= 0 && b->result->warnings.error && b->result->warnings.n) {
-		rc = err_set(err, ERR_SYNTAX, "lint violation found for rules: %s",
-		        b->result->warnings.v[0].rule);
-		(void)err_at(err, b->file->name, b->result->warnings.v[0].line, 0);
+	if (rc >= 0) {
+		graph_lint_ignored(b->graph, b->ignore, &b->result->warnings);
+		rc = df_warnings_status(&b->result->warnings, err);
 	}
 	if (rc >= 0)
 		rc = solve(b, err);

@@ -67,8 +67,6 @@ int build_read_definition(const struct build_options *o, struct arena *a, struct
  */
 int build_read_ignore(const struct build_options *o, const struct df_file *f,
         struct df_ignore **ret, struct error *err) must_check;
-/* build_lint_ignored - CopyIgnoredFile: COPY and ADD sources that the ignore file hides. */
-void build_lint_ignored(const struct df_file *f, const struct df_ignore *ig, struct df_warnings *w);
 
 /* build_resolve_platforms - --platform values (commas allowed) or the host's. malloc'ed. */
 int build_resolve_platforms(const struct strv *specs, struct oci_platform **ret, size_t *ret_n,

@@ -150,34 +150,6 @@ int build_read_ignore(const struct build_options *o, const struct df_file *f,
 	return read_ignore(path, ret, err);
 }
 
-void build_lint_ignored(const struct df_file *f, const struct df_ignore *ig, struct df_warnings *w)
-{
-	if (df_ignore_is_empty(ig))
-		return;
-	for (size_t i = 0; i < f->n_instrs; i++) {
-		const struct df_instr *in = f->instrs[i];
-		if (in->kind != DF_COPY && in->kind != DF_ADD)
-			continue;
-		bool from = false;
-		for (size_t k = 0; k < in->n_flags; k++)
-			from |= str_eq(in->flags[k].name, "from");
-		for (size_t k = 0; !from && k + 1 < in->n_args; k++) {
-			const char *src = in->args[k];
-			/* Only what is known without building: no variables, no URLs, no heredocs.
-			 */
-			if (strchr(src, '$') || strstr(src, "://") || str_starts(src, "<<"))
-				continue;
-			_cleanup_free_ char *rooted = xasprintf("/%s", src);
-			_cleanup_free_ char *clean = df_clean_path(rooted);
-			if (clean[1] && df_ignore_match(ig, clean + 1, NULL))
-				df_warn(w, "CopyIgnoredFile", in->line, in->end_line,
-				        "Attempting to %s file \"%s\" that is excluded by "
-				        ".dockerignore",
-				        in->kind == DF_COPY ? "Copy" : "Add", src);
-		}
-	}
-}
-
 int build_load_definition(struct build *b, struct error *err)
 {
 	const struct build_options *o = b->o;

@@ -397,6 +397,7 @@ static int call_plan(struct args *a, const struct df_file *file, struct df_warni
 	if (build_resolve_platforms(&o->platforms, &platforms, &g.n_platforms, err) < 0)
 		return -1;
 	g.platforms = platforms;
+	g.platform_implicit = o->platforms.n == 0;
 	oci_platform_host(&g.build_platform);
 	struct graph_context *ctx = new0(struct graph_context, o->contexts.n);
 	for (size_t i = 0; i < o->contexts.n; i++) {
@@ -416,6 +417,12 @@ static int call_plan(struct args *a, const struct df_file *file, struct df_warni
 		struct graph_needed *need = NULL;
 		size_t n = 0;
 		rc = graph_build(file, &g, NULL, 0, w, &graph, &need, &n, err);
+		if (rc == 0 && !str_eq(o->context, "-")) {
+			struct df_ignore *ig;
+			rc = build_read_ignore(o, file, &ig, err);
+			graph_lint_ignored(graph, ig, w);
+			df_ignore_free(ig);
+		}
 		graph_needed_free(need, n);
 		graph_free(graph);
 	}
@@ -437,12 +444,6 @@ static int do_call(struct args *a)
 	const char *check = env_get(&a->o.build_args, "BUILDKIT_DOCKERFILE_CHECK");
 	int rc = check ? df_warnings_configure(&w, check, &err) : 0;
 	df_lint(file, &w);
-	struct df_ignore *ig = NULL;
-	if (rc >= 0 && !str_eq(a->o.context, "-")) {
-		rc = build_read_ignore(&a->o, file, &ig, &err);
-		build_lint_ignored(file, ig, &w);
-	}
-	df_ignore_free(ig);
 	if (rc >= 0)
 		rc = call_plan(a, file, &w, &j, &err);
 	bool json = a->format && str_eq(a->format, "json");

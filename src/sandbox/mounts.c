@@ -16,9 +16,18 @@ int step_add_devices(struct step *s, struct error *err)
 {
 	static struct cdi_edits e;
 	s->n_given_mounts = s->spec.n_mounts;
-	for (size_t i = 0; i < s->spec.devices->n; i++)
-		if (cdi_resolve(cdi_default_dirs, s->spec.devices->v[i], &e, err) < 0)
+	for (size_t i = 0; i < s->spec.devices->n; i++) {
+		const char *text = s->spec.devices->v[i];
+		bool required = str_ends(text, ",required");
+		_cleanup_free_ char *name =
+		        xstrndup(text, strlen(text) - (required ? strlen(",required") : 0));
+		if (cdi_resolve(cdi_default_dirs, name, &e, err) >= 0)
+			continue;
+		/* RUN --device=x asks for it where it is there; ",required" insists. */
+		if (required || err->class != ERR_NOT_FOUND)
 			return -1;
+		error_release(err);
+	}
 	struct sandbox_mount *m = new0(struct sandbox_mount, s->spec.n_mounts + e.n_mounts);
 	bool *is_device = new0(bool, e.n_mounts);
 	if (s->spec.n_mounts)
