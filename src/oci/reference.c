@@ -142,14 +142,20 @@ static bool has_upper(const char *s)
 	return false;
 }
 
-/* split_domain - the first component is a registry if it looks like one: it has a dot, a port or
- * upper case, or is "localhost". */
+/* names_registry - the first of several components is a registry if it looks like one: it has a
+ * dot, a port or upper case, or is "localhost". */
+static bool names_registry(const char *name)
+{
+	size_t n = strcspn(name, "/");
+	_cleanup_free_ char *first = xstrndup(name, n);
+	return name[n] && (strpbrk(first, ".:") || str_eq(first, "localhost") || has_upper(first));
+}
+
 static void split_domain(const char *name, struct oci_ref *r)
 {
 	size_t n = strcspn(name, "/");
 	_cleanup_free_ char *first = xstrndup(name, n);
-	bool registry =
-	        name[n] && (strpbrk(first, ".:") || str_eq(first, "localhost") || has_upper(first));
+	bool registry = names_registry(name);
 	r->domain = xstrdup(registry ? first : "docker.io");
 	r->path = xstrdup(registry ? name + n + 1 : name);
 	if (str_eq(r->domain, "index.docker.io")) {
@@ -275,5 +281,6 @@ char *oci_ref_familiar(const struct oci_ref *r)
 		return join(r->domain, path, r);
 	if (str_starts(path, "library/") && !strchr(path + 8, '/'))
 		path += 8;
-	return join(NULL, path, r);
+	/* "docker.io/a.b/c" without its domain would be registry "a.b". */
+	return join(names_registry(path) ? r->domain : NULL, path, r);
 }

@@ -25,6 +25,7 @@ static void parsing(void)
 	good("debian:12-slim", "docker.io/library/debian:12-slim", "debian:12-slim");
 	good("docker.io/debian", "docker.io/library/debian:latest", "debian:latest");
 	good("index.docker.io/library/debian", "docker.io/library/debian:latest", "debian:latest");
+	good("docker.io/a.b/c", "docker.io/a.b/c:latest", "docker.io/a.b/c:latest");
 	good("me/app", "docker.io/me/app:latest", "me/app:latest");
 	good("library/a/b", "docker.io/library/a/b:latest", "library/a/b:latest");
 	good("localhost/app", "localhost/app:latest", "localhost/app:latest");
