@@ -7,7 +7,7 @@
 set -euo pipefail
 
 declare -A packages=(
-	[build]="gcc libc6-dev make meson ninja-build pkg-config libssl-dev libcurl4-openssl-dev
+	[build]="gcc libc6-dev make meson ninja-build pkg-config libcurl4-openssl-dev
 		libdeflate-dev libisal-dev libzstd-dev libarchive-dev libsqlite3-dev libjansson-dev
 		libseccomp-dev libcap-dev"
 	# loaded at first use, or started as programs

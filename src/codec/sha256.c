@@ -1,38 +1,38 @@
-/* codec/sha256.c - see sha256.h.
- *
- * The low-level SHA256_* calls are used on purpose: EVP fetches an algorithm through the provider
- * machinery, which costs more at start than hashing a megabyte; the low-level calls use the same
- * assembly (SHA-NI where there is one) and touch no global state. OpenSSL 3 marks them deprecated,
- * hence the define. */
-#define OPENSSL_SUPPRESS_DEPRECATED
+/* codec/sha256.c - digests and the choice of implementation. See sha256.h, sha256_impl.h. */
 #include "codec/sha256.h"
 
 #include <endian.h>
-#include <openssl/sha.h>
 
 #include "base/hex.h"
+#include "codec/sha256_impl.h"
 
-_Static_assert(sizeof(SHA256_CTX) <= sizeof(((struct sha256 *)0)->opaque), "room for the state");
-
-static SHA256_CTX *ctx(struct sha256 *h)
+/* Chosen once; any thread that comes first finds the same answer. */
+static const struct sha256_impl *impl(void)
 {
-	return (SHA256_CTX *)(void *)h->opaque;
+	static const struct sha256_impl *chosen;
+	const struct sha256_impl *i = __atomic_load_n(&chosen, __ATOMIC_ACQUIRE);
+	if (__builtin_expect(i != NULL, 1))
+		return i;
+	for (i = sha256_impls; !i->usable(); i++)
+		; /* the last one always is */
+	__atomic_store_n(&chosen, i, __ATOMIC_RELEASE);
+	return i;
 }
 
 void sha256_init(struct sha256 *h)
 {
-	SHA256_Init(ctx(h));
+	impl()->init(h->opaque);
 }
 
 void sha256_update(struct sha256 *h, const void *p, size_t n)
 {
 	if (n)
-		SHA256_Update(ctx(h), p, n);
+		impl()->update(h->opaque, p, n);
 }
 
 void sha256_final(struct sha256 *h, struct digest *out)
 {
-	SHA256_Final(out->b, ctx(h));
+	impl()->final(h->opaque, out->b);
 }
 
 void sha256_buf(const void *p, size_t n, struct digest *out)

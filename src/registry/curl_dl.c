@@ -10,7 +10,7 @@ struct curl_dl curl_dl;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static const char *load_failed; /* NULL: loaded */
 
-/* The OpenSSL flavour first: strake links libcrypto already. */
+/* The OpenSSL flavour first: the commonest. */
 static const char *const sonames[] = {"libcurl.so.4", "libcurl-gnutls.so.4"};
 
 static void *open_library(void)

@@ -1,5 +1,5 @@
 /* sha256 and digests: FIPS 180-4 vectors and the strictness of digest_parse (RELIABILITY T11). */
-#include "codec/sha256.h"
+#include "codec/sha256_impl.h"
 #include "../tap.h"
 
 static const char *hex_of(const void *p, size_t n)
@@ -86,8 +86,49 @@ static void parse(void)
 	ok(d.b[0] == 0xba, "the output is untouched by failures");
 }
 
+/* Every implementation gives the same for every length and every cutting of the input. */
+static void implementations(void)
+{
+	enum { MAX = 700 };
+	unsigned char data[MAX], want[MAX + 1][32];
+	for (size_t i = 0; i < MAX; i++)
+		data[i] = (unsigned char)(i * 131 + (i >> 3));
+	const struct sha256_impl *last = &sha256_impls[ARRAY_SIZE(sha256_impls) - 1];
+	for (size_t n = 0; n <= MAX; n++) {
+		struct sha256 h;
+		last->init(h.opaque);
+		last->update(h.opaque, data, n);
+		last->final(h.opaque, want[n]);
+	}
+	struct digest d;
+	char buf[DIGEST_HEX_MAX];
+	memcpy(d.b, want[MAX], sizeof(d.b));
+	is_str(digest_hex(&d, buf),
+	        "d97408a49927d55ebff58cf54b198eba53ab55141c2786c16129cdb7afbad4cb",
+	        "plain C agrees with another implementation");
+	for (size_t k = 0; k < ARRAY_SIZE(sha256_impls); k++) {
+		const struct sha256_impl *m = &sha256_impls[k];
+		size_t bad = 0;
+		if (!m->usable()) {
+			printf("ok %d - %s # SKIP not on this machine\n", ++tap_n, m->name);
+			continue;
+		}
+		for (size_t n = 0; n <= MAX; n++) {
+			struct sha256 h;
+			unsigned char got[32];
+			m->init(h.opaque);
+			for (size_t at = 0, step = 1 + n % 67; at < n; at += step)
+				m->update(h.opaque, data + at, MIN(step, n - at));
+			m->final(h.opaque, got);
+			bad += memcmp(got, want[n], sizeof(got)) != 0;
+		}
+		is_int(bad, 0, m->name);
+	}
+}
+
 int main(void)
 {
+	implementations();
 	vectors();
 	framing();
 	parse();
