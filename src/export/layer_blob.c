@@ -8,10 +8,10 @@
 #include "base/log.h"
 #include "image/image.h"
 #include "layer/layer.h"
+#include "sys/path.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <sys/stat.h>
 
 #define RECORD_VERIFIED "layer-blob"
@@ -292,13 +292,20 @@ static bool single_id(void)
 {
 	if (geteuid() != 0)
 		return true;
-	FILE *f = fopen("/proc/self/uid_map", "re");
-	unsigned long total = 0, inside, outside, count;
-	if (!f)
+	/* Lines of "first id inside, first id outside, count". */
+	_cleanup_free_ char *map = NULL;
+	size_t n = 0, total = 0;
+	/* trusted-path: a file of the kernel */
+	_cleanup_close_ int fd = open("/proc/self/uid_map", O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || sys_read_fd(fd, 64 * 1024, &map, &n) < 0)
 		return false;
-	while (fscanf(f, "%lu %lu %lu", &inside, &outside, &count) == 3)
-		total += count;
-	fclose(f);
+	for (char *at = map; *at;) {
+		(void)strtoul(at, &at, 10);
+		(void)strtoul(at, &at, 10);
+		total += strtoul(at, &at, 10);
+		at += strcspn(at, "\n");
+		at += *at == '\n';
+	}
 	return total == 1;
 }
 

@@ -34,11 +34,13 @@ int output_open(struct output *o, const char *path, struct error *err)
 		}
 		o->shown = "standard output";
 		o->fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
-	} else if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) { /* trusted-path: see below */
-		if (S_ISDIR(st.st_mode))
+	} else if (lstat(path, &st) == 0 && !S_ISREG(st.st_mode)) { /* trusted-path: see below */
+		/* Devices and FIFOs, and links (as /dev/stdout is one): never replaced by a
+		 * file, always written through. */
+		if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) /* trusted-path: see below */
 			return err_set(err, ERR_USAGE, "%s is a directory; a file is needed", path);
 		/* trusted-path: the user's dest= */
-		o->fd = open(path, O_WRONLY | O_CLOEXEC);
+		o->fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 	} else {
 		if (open_parent(o, path, err) < 0)
 			return -1;

@@ -1,7 +1,6 @@
 /* export/register.c - telling the store what an image consists of. */
 #include "export/internal.h"
 
-#include <stdio.h>
 #include <time.h>
 
 int export_register_layers(struct store *s, const struct oci_image *config,
@@ -27,11 +26,8 @@ int export_register_layers(struct store *s, const struct oci_image *config,
 static int64_t seconds_of(const char *created)
 {
 	struct tm tm = {0};
-	if (!created || sscanf(created, "%4d-%2d-%2dT%2d:%2d:%2d", &tm.tm_year, &tm.tm_mon,
-	                        &tm.tm_mday, &tm.tm_hour, &tm.tm_min, &tm.tm_sec) != 6)
+	if (!created || !strptime(created, "%Y-%m-%dT%H:%M:%S", &tm))
 		return 0;
-	tm.tm_year -= 1900;
-	tm.tm_mon -= 1;
 	return timegm(&tm);
 }
 

@@ -4,7 +4,6 @@
 
 #include <ctype.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <strings.h>
 
 #define DEFAULT_MAX (16ull << 30)
@@ -142,10 +141,10 @@ static int fetch_prepare(void *ctx, struct http_request *rq, struct error *err)
 static int fetch_begin(struct fetch *f, const struct http_response *r, struct error *err)
 {
 	_cleanup_free_ char *v = validator_of(r);
-	uint64_t first = UINT64_MAX, length = 0;
-	const char *range = http_header(r, "content-range"), *n = http_header(r, "content-length");
+	uint64_t length = 0;
+	const char *n = http_header(r, "content-length");
 	f->begun = true;
-	if (n && sscanf(n, "%" SCNu64, &length) == 1)
+	if (n && http_number(n, &length))
 		f->total = r->status == 206 ? f->done + length : length;
 	if (f->done == 0 && r->status == 200) {
 		free(f->validator);
@@ -154,7 +153,7 @@ static int fetch_begin(struct fetch *f, const struct http_response *r, struct er
 	}
 	bool same = v && f->validator && str_eq(v, f->validator);
 	if (r->status == 206) {
-		if (!range || sscanf(range, "bytes %" SCNu64 "-", &first) != 1 || first != f->done)
+		if (!http_range_starts(r, f->done))
 			return err_set(err, ERR_NETWORK,
 			        "asked to go on at byte %" PRIu64
 			        ", the server answered with another range",

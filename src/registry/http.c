@@ -131,6 +131,28 @@ const char *http_header(const struct http_response *r, const char *name)
 	return NULL;
 }
 
+const char *http_number(const char *s, uint64_t *ret)
+{
+	uint64_t n = 0;
+	size_t digits = strspn(s, "0123456789");
+	if (digits == 0 || digits > 18)
+		return NULL;
+	for (size_t i = 0; i < digits; i++)
+		n = n * 10 + (uint64_t)(s[i] - '0');
+	*ret = n;
+	return s + digits;
+}
+
+bool http_range_starts(const struct http_response *r, uint64_t at)
+{
+	const char *v = http_header(r, "content-range");
+	uint64_t first = 0;
+	if (!v || strncasecmp(v, "bytes ", 6) != 0)
+		return false;
+	v = http_number(v + 6, &first);
+	return v && *v == '-' && first == at;
+}
+
 /* --- one hop --------------------------------------------------------------------------------- */
 
 struct hop {

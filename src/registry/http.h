@@ -38,6 +38,11 @@ struct http_response {
 #define HTTP_RESPONSE_INIT ((struct http_response){.body = STRBUF_INIT})
 #define _cleanup_http_response_ _cleanup_(http_response_release)
 void http_response_release(struct http_response *r);
+/* http_number - decimal digits at s; returns what follows them, NULL if there are none or too many.
+ */
+const char *http_number(const char *s, uint64_t *ret);
+/* http_range_starts - does a Content-Range begin at `at`? */
+bool http_range_starts(const struct http_response *r, uint64_t at);
 /* http_header - first header of that name, or NULL. */
 const char *http_header(const struct http_response *r, const char *name);
 

@@ -5,7 +5,6 @@
 #include "registry/client.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <time.h>
 
 /* Should the next server be asked after this error? Not when the fault is on our side. */
@@ -14,11 +13,24 @@ static bool next_server(const struct error *err, const struct http_response *res
 	return err->class != ERR_CANCELLED && err->class != ERR_SYSTEM && !resp->local;
 }
 
-/* Keep the last error; the reader of it wants to know that mirrors failed as well. */
-static void passed_over(const struct endpoint *ep, struct error *err)
+static void passed_over(const struct endpoint *ep, struct strbuf *before, struct error *err)
 {
 	log_debug("%s: passed over: %s", ep->name, str_or_empty(err->msg));
+	if (before->len < 1000)
+		strbuf_addf(before, "%s%s", before->len ? "; " : "", str_or_empty(err->msg));
 	error_release(err);
+}
+
+/* The last server's error counts; its reader wants to know what the mirrors said. */
+static int none_left(const struct strbuf *before, struct error *err)
+{
+	if (before->len == 0)
+		return -1;
+	char *msg = xasprintf(
+	        "%s\n(mirrors were asked first: %s)", str_or_empty(err->msg), before->buf);
+	free(err->msg);
+	err->msg = msg;
+	return -1;
 }
 
 /* --- manifests ------------------------------------------------------------------------------- */
@@ -77,6 +89,7 @@ int registry_get_manifest(struct registry_client *c, const struct oci_ref *ref, 
 	strbuf_addstr(&rest, "manifests/");
 	url_add_escaped(&rest, by_digest ? ref->digest : ref->tag, ":");
 
+	_cleanup_strbuf_ struct strbuf before = STRBUF_INIT;
 	_cleanup_free_ struct endpoint **eps = NULL;
 	size_t n = 0;
 	if (client_endpoints(c, ref->domain, false, &eps, &n, err) < 0)
@@ -96,8 +109,8 @@ int registry_get_manifest(struct registry_client *c, const struct oci_ref *ref, 
 		}
 		if (r < 0) {
 			if (i + 1 == n || !next_server(err, &resp))
-				return -1;
-			passed_over(eps[i], err);
+				return none_left(&before, err);
+			passed_over(eps[i], &before, err);
 			continue;
 		}
 		*ret_content_type = content_type(&resp);
@@ -141,8 +154,7 @@ static int blob_prepare(void *ctx, struct http_request *rq, struct error *err)
 static int check_range(struct download *d, const struct http_response *r, struct error *err)
 {
 	const char *v = http_header(r, "content-range");
-	uint64_t first = UINT64_MAX;
-	if (!v || sscanf(v, "bytes %" SCNu64 "-", &first) != 1 || first != d->done)
+	if (!http_range_starts(r, d->done))
 		return err_set(err, ERR_NETWORK,
 		        "asked to go on at byte %" PRIu64 ", the server answered with \"%.80s\"",
 		        d->done, v ? v : "no Content-Range");
@@ -234,6 +246,7 @@ int registry_get_blob(struct registry_client *c, const struct oci_ref *ref,
 	struct download d = {.c = c, .to = to, .size = (uint64_t)desc->size};
 	digest_str(&desc->digest, d.what);
 	sha256_init(&d.hash);
+	_cleanup_strbuf_ struct strbuf before = STRBUF_INIT;
 	_cleanup_free_ struct endpoint **eps = NULL;
 	size_t n = 0;
 	if (client_endpoints(c, ref->domain, false, &eps, &n, err) < 0)
@@ -246,8 +259,8 @@ int registry_get_blob(struct registry_client *c, const struct oci_ref *ref,
 		/* A wrong Content-Range comes from blob_write too, but is the server's fault. */
 		bool ours = local && err->class != ERR_NETWORK;
 		if (i + 1 == n || ours || err->class == ERR_CANCELLED)
-			return -1;
-		passed_over(eps[i], err);
+			return none_left(&before, err);
+		passed_over(eps[i], &before, err);
 	}
 	struct digest got;
 	sha256_final(&d.hash, &got);

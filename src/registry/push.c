@@ -7,9 +7,7 @@
 #include "base/log.h"
 #include "registry/client.h"
 
-#include <errno.h>
 #include <inttypes.h>
-#include <stdio.h>
 
 #define CHUNK (8u << 20)
 #define CHUNK_MIN (256u << 10)
@@ -186,8 +184,9 @@ static bool upload_ask_offset(struct upload *u, uint64_t max)
 		if (range && str_starts(range, "bytes="))
 			range += 6;
 		/* "0-0" is how an empty upload is written, too: start over then. */
-		good = range && sscanf(range, "%" SCNu64 "-%" SCNu64, &first, &last) == 2 &&
-		       first == 0 && last > 0 && last < max;
+		const char *end = range ? http_number(range, &first) : NULL;
+		good = end && *end == '-' && http_number(end + 1, &last) && first == 0 &&
+		       last > 0 && last < max;
 		if (good && http_header(&resp, "location"))
 			good = follow_location(u, &resp, &err) == 0;
 	}

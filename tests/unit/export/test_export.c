@@ -487,8 +487,14 @@ static void test_refusals(struct store *s, struct store_lease *l)
 	is_int(write_out(s, l, EXPORT_OCI, "x.tar", &o, NULL), ERR_USAGE, "no index to annotate");
 	json_decref(o.index_annotations);
 	struct stat st;
-	_cleanup_free_ char *x = in_dir("x.tar");
+	_cleanup_free_ char *x = in_dir("x.tar"), *ln = in_dir("link.tar"), *to = in_dir("to.tar");
 	ok(stat(x, &st) < 0, "nothing is left behind");
+	/* As /dev/stdout is one: replacing it by a file would break the machine. */
+	if (symlink("to.tar", ln) < 0)
+		exit(1);
+	is_int(write_out(s, l, EXPORT_DOCKER, "link.tar", NULL, NULL), 0, "dest is a link");
+	ok(lstat(ln, &st) == 0 && S_ISLNK(st.st_mode), "it stays one");
+	ok(stat(to, &st) == 0 && st.st_size > BIG, "and is written through");
 }
 
 /* A damaged store never leaves the house (RELIABILITY F6). */

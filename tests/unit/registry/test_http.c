@@ -362,6 +362,13 @@ static void test_mirrors(struct registry_client *unused)
 	ok(strstr(log, want), "path before the repository; dead and failing ones passed over");
 	free(want);
 	free(log);
+	char *missing = xasprintf("[registry \"%s\"]\nmirror = http://%s\n", host[1], host[0]);
+	struct registry_client *m = client(missing);
+	is_int(manifest(m, host[1], "nowhere", "latest"), ERR_NOT_FOUND, "nobody has it");
+	ok(said(host[1]) && said("mirrors were asked first:") && said(host[0]), "all are named");
+	registry_client_free(m);
+	free(missing);
+	free(server_log());
 	struct oci_ref r = ref(host[1], "push", "t");
 	struct error err = ERROR_INIT;
 	bool has = true;
