@@ -374,6 +374,8 @@ static int run_stages(struct build *b, struct error *err)
 		const char *check = build_arg(b->o, "BUILDKIT_DOCKERFILE_CHECK");
 		if (check)
 			rc = df_warnings_configure(&b->result->warnings, check, err);
+		else if (error_is_set(&b->result->warnings.bad_check))
+			rc = df_warnings_status(&b->result->warnings, err);
 		df_lint(b->file, &b->result->warnings);
 	}
 	if (rc >= 0)
@@ -381,6 +383,8 @@ static int run_stages(struct build *b, struct error *err)
 	if (rc >= 0) {
 		graph_lint_ignored(b->graph, b->ignore, &b->result->warnings);
 		rc = df_warnings_status(&b->result->warnings, err);
+		if (rc < 0)
+			(void)err_at(err, b->file->name, b->result->warnings.v[0].line, 0);
 	}
 	if (rc >= 0)
 		rc = solve(b, err);

@@ -59,7 +59,8 @@ void build_result_release(struct build_result *r);
 int build_run(struct store *store, const struct build_options *o, struct build_result *ret,
         struct error *err) must_check;
 
-/* build_read_definition - only the Dockerfile of these options: --check and --call. */
+/* build_read_definition - only the Dockerfile of these options: --check and --call. On failure *ret
+ * may be its lines alone, for an excerpt. */
 int build_read_definition(const struct build_options *o, struct arena *a, struct df_file **ret,
         struct error *err) must_check;
 

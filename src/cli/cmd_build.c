@@ -436,13 +436,21 @@ static int do_call(struct args *a)
 	struct error err = ERROR_INIT;
 	_cleanup_arena_ struct arena arena = ARENA_INIT;
 	struct df_warnings w = {0};
-	struct df_file *file;
+	struct df_file *file = NULL;
 	_cleanup_json_ json_t *j = NULL;
-	if (build_read_definition(&a->o, &arena, &file, &err) < 0)
+	if (build_read_definition(&a->o, &arena, &file, &err) < 0) {
+		_cleanup_free_ char *ex =
+		        file && err.line ? df_excerpt(file, err.line, err.line) : NULL;
+		fputs(str_or_empty(ex), stderr);
 		return cli_report(&err);
+	}
 	df_warnings_init(&w, file);
 	const char *check = env_get(&a->o.build_args, "BUILDKIT_DOCKERFILE_CHECK");
-	int rc = check ? df_warnings_configure(&w, check, &err) : 0;
+	int rc = 0;
+	if (check)
+		rc = df_warnings_configure(&w, check, &err);
+	else if (error_is_set(&w.bad_check))
+		rc = df_warnings_status(&w, &err);
 	df_lint(file, &w);
 	if (rc >= 0)
 		rc = call_plan(a, file, &w, &j, &err);
@@ -506,7 +514,7 @@ static int do_build(struct args *a)
 		if (res.excerpt)
 			fprintf(stderr, "%s%s", res.excerpt,
 			        str_ends(res.excerpt, "\n") ? "" : "\n");
-		if (res.excerpt)
+		if (res.excerpt && !err.column)
 			err.line = 0; /* the excerpt says it */
 		if (err.class == ERR_BUILD)
 			(void)err_wrap(&err, "failed to solve");

@@ -99,6 +99,9 @@ struct df_file {
  * can) and hint. */
 int df_parse(struct arena *a, const char *text, size_t n, const char *name, struct df_file **ret,
         struct error *err) must_check;
+/* df_lines - a file without instructions, for df_excerpt when df_parse failed; NULL if not even its
+ * lines can be read (too large, NUL bytes). */
+struct df_file *df_lines(struct arena *a, const char *text, size_t n, const char *name);
 /* df_parse_instr - one instruction from text (an ONBUILD trigger out of an image config). */
 int df_parse_instr(struct arena *a, const char *text, char escape, const char *name,
         struct df_instr **ret, struct error *err) must_check;

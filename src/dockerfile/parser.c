@@ -399,6 +399,18 @@ int df_parse(struct arena *a, const char *text, size_t n, const char *name, stru
 	return r;
 }
 
+struct df_file *df_lines(struct arena *a, const char *text, size_t n, const char *name)
+{
+	_cleanup_error_ struct error ignored = ERROR_INIT;
+	struct df_file *f = arena_new(a, struct df_file, 1);
+	struct lexer lx;
+
+	f->name = arena_strdup(a, name);
+	int r = lexer_init(&lx, a, f, text, n, &ignored);
+	lexer_release(&lx);
+	return r < 0 ? NULL : f;
+}
+
 int df_parse_instr(struct arena *a, const char *text, char escape, const char *name,
         struct df_instr **ret, struct error *err)
 {

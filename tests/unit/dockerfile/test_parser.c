@@ -191,6 +191,16 @@ static void test_excerpt(void)
 	        "as docker prints it, control characters escaped");
 }
 
+static void test_lines(void)
+{
+	_cleanup_arena_ struct arena a = ARENA_INIT;
+	struct df_file *f = df_lines(&a, "FROM x\nENV a\n", 13, "Dockerfile");
+	ok(f && f->n_instrs == 0 && f->n_lines == 2, "the lines of what does not parse");
+	_cleanup_free_ char *s = df_excerpt(f, 2, 2);
+	ok(strstr(s, "   2 | >>> ENV a\n"), "for an excerpt");
+	ok(!df_lines(&a, "a\0b", 3, "Dockerfile"), "but not of binary data");
+}
+
 static void test_frontend(void)
 {
 	_cleanup_arena_ struct arena a = ARENA_INIT;
@@ -220,6 +230,7 @@ int main(void)
 	test_limits();
 	test_scale();
 	test_excerpt();
+	test_lines();
 	test_frontend();
 	return tap_done();
 }
