@@ -181,8 +181,13 @@ static int step_socket(struct sandbox_context *c, uint32_t id, size_t i,
 	if (s < 0 || bind(s, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(s, 16) < 0)
 		return err_sys(err, errno, "cannot make the socket for %s", m->target);
 	if (fchownat(d, name, m->uid, m->gid, AT_SYMLINK_NOFOLLOW) < 0 ||
-	        fchmodat(d, name, m->mode & 0777, 0) < 0)
-		return err_sys(err, errno, "cannot set the owner of the socket for %s", m->target);
+	        fchmodat(d, name, m->mode & 0777, 0) < 0) {
+		err_sys(err, errno, "cannot give the socket on %s to %u:%u", m->target, m->uid,
+		        m->gid);
+		return errno == EINVAL
+		               ? err_hint(err, "`strake info` says how to get subordinate ids")
+		               : -1;
+	}
 	int fds[2] = {s, m->source_fd};
 	struct wire_order_msg o = {.order = WIRE_PROXY, .id = id};
 	int r = wire_send(c->sock, &o, sizeof(o), fds, 2);
@@ -246,8 +251,12 @@ int sandbox_start(struct sandbox_context *c, const struct sandbox_spec *spec,
 		return -1;
 	_cleanup_free_ struct sandbox_mount *mounts = new0(struct sandbox_mount, spec->n_mounts);
 	_cleanup_(sockets_release) struct sockets opened = {0};
-	if (with_proxies(c, id, spec, mounts, &opened, err) < 0)
+	if (with_proxies(c, id, spec, mounts, &opened, err) < 0) {
+		char dir[24];
+		snprintf(dir, sizeof(dir), "step-%u", id);
+		(void)!sys_remove_tree(c->staging_fd, dir); /* no step will run to clear it away */
 		return -1;
+	}
 	struct sandbox_spec s = *spec;
 	s.mounts = mounts;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv) < 0)

@@ -145,11 +145,11 @@ static int set_groups(struct step *s, struct error *err)
 	_Static_assert(sizeof(gid_t) == sizeof(uint32_t), "gid_t");
 	if (setgroups(s->user.n_groups, s->user.groups) == 0)
 		return 0;
-	/* With a single mapped id the kernel forbids setgroups for good; root's own groups are then
-	 * the builder's, of which all are shown as nobody. */
+	/* With a single mapped id the kernel forbids setgroups for good; root's groups are then the
+	 * builder's, of which all are shown as nobody, and another user has no id to run as. */
 	if (errno == EPERM && s->user.uid == 0)
 		return 0;
-	return id_error(s, -errno, err);
+	return id_error(s, errno == EPERM ? -EINVAL : -errno, err);
 }
 
 int step_drop_rights(struct step *s, struct error *err)

@@ -292,9 +292,8 @@ static int attach_one(struct step *s, struct step_mount *sm, struct error *err)
 	} else if (sm->resolve_later && sub_clone(s, sm, err) < 0) {
 		return -1;
 	}
-	struct resolved at;
+	_cleanup_(resolved_release) struct resolved at = {0};
 	int r = resolve_in_root(s->root_fd, sm->path, &at);
-	_cleanup_free_ char *path = r < 0 ? NULL : at.path;
 	_cleanup_close_ int target = r < 0 ? r : resolve_make(s->root_fd, &at, sm->is_dir);
 	if (target == -EROFS)
 		return err_set(err, ERR_BUILD,

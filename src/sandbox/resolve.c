@@ -86,6 +86,12 @@ static int push(struct walk *w, const char *name, size_t n)
 	return 0;
 }
 
+void resolved_release(struct resolved *r)
+{
+	free(r->path);
+	r->path = NULL;
+}
+
 int resolve_in_root(int root, const char *target, struct resolved *ret)
 {
 	_cleanup_(walk_release) struct walk w = {

@@ -113,9 +113,8 @@ static int enter_cwd(struct step *s, struct error *err)
 	const char *cwd = s->spec.cwd && *s->spec.cwd ? s->spec.cwd : "/";
 	_cleanup_close_ int fd = sys_open_in_root(s->root_fd, cwd, O_PATH | O_DIRECTORY, 0);
 	if (fd == -ENOENT) {
-		struct resolved at;
+		_cleanup_(resolved_release) struct resolved at = {0};
 		int r = resolve_in_root(s->root_fd, cwd, &at);
-		_cleanup_free_ char *path = r < 0 ? NULL : at.path;
 		fd = r < 0 ? r : resolve_make(s->root_fd, &at, true);
 	}
 	/* ELOOP: also every magic link of /proc, which would lead out of the root. */

@@ -59,6 +59,7 @@ struct resolved {
 	size_t existing; /* this many bytes of path exist (whole components) */
 	uint32_t mode;   /* st_mode of the whole path where all of it exists; else 0 */
 };
+void resolved_release(struct resolved *r);
 int resolve_in_root(int root, const char *target, struct resolved *ret) must_check; /* -errno */
 /* resolve_make - create the missing part beneath root: directories 0755, the last one a directory
  * or an empty file. O_PATH descriptor of the whole path. */

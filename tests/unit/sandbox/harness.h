@@ -1,7 +1,8 @@
 /* tests/unit/sandbox/harness.h - runs real sandboxes over a busybox root in a temporary directory.
  *
  * main() calls harness_main(): it serves helper mode, drops to the user strake-ci when the first
- * argument is "user" (and we are root), enters the privileges and runs the given function. */
+ * argument is "user" or "single" (and we are root), enters the privileges and runs the given
+ * function. "single" is the mode with one id only. */
 #ifndef STRAKE_TESTS_SANDBOX_HARNESS_H
 #define STRAKE_TESTS_SANDBOX_HARNESS_H
 
@@ -208,7 +209,9 @@ static inline int harness_main(int argc, char **argv, void (*tests)(void))
 {
 	if (str_eq(argv[0], SANDBOX_HELPER_ARGV0))
 		return sandbox_helper_main(argc, argv);
-	if (argc > 1 && str_eq(argv[1], "user") && geteuid() == 0 && !getenv("STRAKE_TEST_DROPPED"))
+	if (argc > 1 && str_eq(argv[1], "single"))
+		setenv("STRAKE_PRIVILEGE", "single", 1);
+	if (argc > 1 && geteuid() == 0 && !getenv("STRAKE_TEST_DROPPED"))
 		return h_become_user(argv);
 	if (access("/bin/busybox", X_OK) < 0) {
 		printf("1..0 # SKIP no /bin/busybox (busybox-static)\n");

@@ -129,10 +129,24 @@ static void test_inside(void)
 	        "message");
 }
 
+/* With one id there is no other user: refused, with the way to get more. */
+static void test_inside_single(void)
+{
+	struct sandbox_spec s = h_spec("id");
+	s.user = "user";
+	ok(h_run(s) < 0 && h_err.class == ERR_BUILD && h_err.hint,
+	        "another user is refused with a cure");
+	is_str(h_err.msg, "user 1000:1001 is not among the ids mapped here", "message");
+	is_str(h_sh("id -u; id -g; echo $HOME"), "0\n0\n/root\n", "root works");
+}
+
 static void tests(void)
 {
 	test_lookup();
-	test_inside();
+	if (h_mode == SYS_PRIV_SINGLE)
+		test_inside_single();
+	else
+		test_inside();
 	test_files();
 }
 
