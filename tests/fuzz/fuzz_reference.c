@@ -20,7 +20,8 @@ static void reference(const char *text)
 	struct oci_ref a = {0}, b = {0}, c = {0};
 	if (oci_ref_parse(text, &a, &err) == 0) {
 		char *full = oci_ref_string(&a), *familiar = oci_ref_familiar(&a);
-		check(!strstr(full, "..") && !strstr(full, "//") && !strpbrk(full, " \t\r\n%?#\\"),
+		check(!strstr(full, "/.") && !strstr(full, "./") && !strstr(full, "//") &&
+		                !strpbrk(full, " \t\r\n%?#\\"),
 		        "safe characters", full);
 		check(oci_ref_parse(full, &b, &err) == 0, "canonical form parses", full);
 		char *twice = oci_ref_string(&b);
