@@ -12,6 +12,7 @@
 #include "base/human.h"
 #include "store/internal.h"
 #include "sys/path.h"
+#include "sys/xattr.h"
 
 struct verify {
 	int fd;
@@ -98,6 +99,23 @@ static mode_t want_type(enum tree_type type)
 	}
 }
 
+/* below_opaque - the manifest names what an opaque directory hides; on disk its mark stands for all
+ * of them. */
+static bool below_opaque(struct verify *v, const char *path)
+{
+	_cleanup_free_ char *dir = xstrdup(path);
+	for (char *slash; (slash = strrchr(dir, '/'));) {
+		*slash = '\0';
+		_cleanup_close_ int fd =
+		        sys_open_beneath(v->fd, dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
+		char mark;
+		if (fd >= 0 && sys_xattr_get(fd, "", "user.overlay.opaque", &mark, 1) == 1 &&
+		        mark == 'y')
+			return true;
+	}
+	return false;
+}
+
 static int verify_entry(struct verify *v, const struct tree_entry *e, struct error *err)
 {
 	struct stat st;
@@ -106,6 +124,8 @@ static int verify_entry(struct verify *v, const struct tree_entry *e, struct err
 		return 0;
 	int r = *e->path ? sys_stat_beneath(v->fd, e->path, &st)
 	                 : (fstat(v->fd, &st) < 0 ? -errno : 0);
+	if (r == -ENOENT && e->type == TREE_WHITEOUT && below_opaque(v, e->path))
+		return 0;
 	if (r < 0)
 		return failed(e, r, "stat", err);
 	mode_t type = want_type(e->type);

@@ -2,8 +2,7 @@
 
 Every test that takes the `strake` fixture runs as each kind of user this machine offers: as root it
 runs as "root" and, through an ordinary account with subordinate ids, as "rootless"; as an ordinary
-user it runs as "self". Tests marked three_ways run once more as "single", without subordinate ids.
-Each test has its own store, home and temp directory; after each, `strake
+user it runs as "self". Each test has its own store, home and temp directory; after each, `strake
 fsck` must be clean and no mount or process may be left.
 
     STRAKE        the binary (default build-asan, else build-release)
@@ -52,14 +51,7 @@ def pytest_runtest_makereport(item, call):
 
 def pytest_generate_tests(metafunc):
     if "who" in metafunc.fixturenames:
-        kinds = ["root", "rootless"] if IS_ROOT else ["self"]
-        if metafunc.definition.get_closest_marker("three_ways"):
-            kinds.append("single")
-        metafunc.parametrize("who", kinds, scope="session")
-
-
-def pytest_configure(config):
-    config.addinivalue_line("markers", "three_ways: also in a user namespace of a single id")
+        metafunc.parametrize("who", ["root", "rootless"] if IS_ROOT else ["self"], scope="session")
 
 
 def remove_tree(path):
@@ -134,7 +126,7 @@ class User:
     def __init__(self, kind):
         self.kind = kind
         self.is_root = kind == "root"
-        if kind == "rootless" or kind == "single" and IS_ROOT:
+        if kind == "rootless":
             account = ensure_ci_user()
             self.uid, self.gid, self.name = account.pw_uid, account.pw_gid, account.pw_name
             self.arguments = {"user": self.uid, "group": self.gid, "extra_groups": []}
@@ -205,7 +197,6 @@ class Strake:
             "HOME": self.mkdir("home"), "TMPDIR": self.mkdir("tmp"), "STRAKE_STORE": self.store,
             "XDG_RUNTIME_DIR": runtime, "LC_ALL": "C.UTF-8",
             "ASAN_OPTIONS": "exitcode=99",
-            **({"STRAKE_PRIVILEGE": "single"} if user.kind == "single" else {}),
             "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1:exitcode=99",
         }
         for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):

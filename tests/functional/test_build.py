@@ -4,8 +4,6 @@ import os
 import re
 import stat
 
-import pytest
-
 from conftest import executed, steps
 
 TWO_STAGES = """\
@@ -19,7 +17,6 @@ COPY --from=build /src/output.txt /output.txt
 """
 
 
-@pytest.mark.three_ways
 def test_two_stages(strake):
     strake.write("input.txt", "text\n")
     image = strake.image(dockerfile=TWO_STAGES)
@@ -33,7 +30,6 @@ def test_build_argument(strake):
     assert image.file("output.txt") == b"X\nmoin\n"
 
 
-@pytest.mark.three_ways
 def test_second_build_runs_no_step(strake):
     strake.write("input.txt", "text\n")
     first = strake.build("-t", "x", dockerfile=TWO_STAGES)
@@ -111,7 +107,6 @@ def test_unneeded_stage_is_not_built(strake):
     assert len(executed(result)) == 1
 
 
-@pytest.mark.three_ways
 def test_stages_run_side_by_side(strake):
     """Two stages that wait for each other through a shared cache mount can only end together."""
     stage = ("FROM busybox AS %s\nRUN --mount=type=cache,id=meet,target=/m "
@@ -122,7 +117,6 @@ def test_stages_run_side_by_side(strake):
     assert {"a", "b"} <= set(strake.image(dockerfile=text).tree())
 
 
-@pytest.mark.three_ways
 def test_from_stage(strake):
     image = strake.image(dockerfile="FROM busybox AS one\nENV A=1\nRUN echo 1 >/one\n"
                                     "FROM one\nRUN test \"$A\" = 1 && cat /one >/two\n")
@@ -131,7 +125,6 @@ def test_from_stage(strake):
     assert "A=1" in image.config["config"]["Env"]
 
 
-@pytest.mark.three_ways
 def test_copy_from_index_name_and_image(strake):
     text = ("FROM scratch AS zero\nCOPY f /f0\nFROM scratch AS one\nCOPY f /f1\n"
             "FROM scratch\nCOPY --from=0 /f0 /\nCOPY --from=ONE /f1 /\n"
@@ -191,7 +184,6 @@ def test_dockerignore(strake):
     assert files == {".dockerignore", "Dockerfile", "keep.log", "sub/b.log", "src.c"}
 
 
-@pytest.mark.three_ways
 def test_config_of_every_instruction(strake):
     image = strake.image(dockerfile="""\
 FROM scratch
@@ -242,7 +234,6 @@ def test_history_shape(strake):
     assert len(image.layers) == 1 + 3
 
 
-@pytest.mark.three_ways
 def test_layer_holds_only_the_change(strake):
     image = strake.image(dockerfile="FROM busybox\nRUN mkdir /d && echo x >/d/f && rm /etc/group\n")
     names = image.layer_names(1)

@@ -51,7 +51,6 @@ def contained(strake, text, **kwargs):
 
 # --- the sandbox -----------------------------------------------------------------------------
 
-@pytest.mark.three_ways
 def test_s1_no_leaked_descriptors(strake, canary):
     result = strake.build(dockerfile=B + "RUN ls /proc/self/fd | tr '\\n' ' '; echo end\n")
     assert re.search(r"^#\d+ \S+ 0 1 2 3 end$", result.err, re.M)
@@ -62,7 +61,6 @@ def test_s1_no_leaked_descriptors(strake, canary):
 
 @pytest.mark.parametrize("path", ["/dev", "/proc", "/sys", "/etc/resolv.conf", "/etc/hosts",
                                   "/dev/null", "/dev/pts", "/run/secrets", "/tmp"])
-@pytest.mark.three_ways
 def test_s3_mount_targets_that_are_links(strake, canary, path):
     text = (B + "RUN rm -rf %s; mkdir -p $(dirname %s); ln -s %s %s\n" % (path, path, canary, path) +
             "RUN --mount=type=tmpfs,target=/run/secrets/x echo hi >/dev/null; touch %s/x || true\n"
@@ -70,12 +68,10 @@ def test_s3_mount_targets_that_are_links(strake, canary, path):
     contained(strake, text)
 
 
-@pytest.mark.three_ways
 def test_s5_stub_removal_does_not_follow(strake, canary):
     contained(strake, B + "RUN --mount=type=tmpfs,target=/a/b mv /a /old; ln -s %s /a\n" % canary)
 
 
-@pytest.mark.three_ways
 def test_s6_bind_source_link(strake, canary):
     contained(strake, "FROM busybox AS base\nRUN ln -s %s /r && ln -s / /slash\n" % canary + B +
               "RUN --mount=type=bind,from=base,source=/r,target=/m,rw touch /m/x\n")
@@ -117,7 +113,6 @@ def test_s11_odd_passwd(strake, canary, how):
     assert 1 <= result.code <= 123 and ("/etc/passwd" in result.err or "daemon" in result.err)
 
 
-@pytest.mark.three_ways
 def test_s12_capabilities(strake):
     result = strake.build(dockerfile=B + "RUN grep ^Cap /proc/self/status\n")
     caps = dict(re.findall(r"(Cap\w+):\s+([0-9a-f]{16})", result.err))
@@ -182,7 +177,6 @@ int main(void)
 """
 
 
-@pytest.mark.three_ways
 def test_s17_s18_s19_kernel_surface(strake):
     strake.write("s.c", SYSCALLS)
     result = strake.build(bases=["gcc"], dockerfile=(
@@ -288,13 +282,11 @@ def hostile(strake, *layers, run="RUN true\n", **kwargs):
 
 @pytest.mark.parametrize("name", ["../../../../../../tmp/strake-escape", "a/../../../x", "a/../b",
                                   "x/../../../../../../../../tmp/strake-escape"])
-@pytest.mark.three_ways
 def test_t1_names_that_climb(strake, canary, name):
     hostile(strake, tar_of([member("a", tarfile.DIRTYPE, mode=0o755), member(name, data=b"evil")]))
     assert not os.path.exists("/tmp/strake-escape")
 
 
-@pytest.mark.three_ways
 def test_t1_absolute_name(strake, canary):
     hostile(strake, tar_of([member(canary + "/file", data=b"evil")]))
 
@@ -305,7 +297,6 @@ def test_t1_absolute_name(strake, canary):
     member("link/.wh.file"), member("link/.wh..wh..opq"),
     member("hard", tarfile.LNKTYPE, link="link/file")],
     ids=["file", "directory", "symlink", "chmod", "whiteout", "opaque", "hardlink"])
-@pytest.mark.three_ways
 def test_t2_t3_t4_through_a_link(strake, canary, last):
     link = member("link", tarfile.SYMTYPE, link=canary)
     hostile(strake, tar_of([link, last]))
@@ -315,12 +306,10 @@ def test_t2_t3_t4_through_a_link(strake, canary, last):
 
 
 @pytest.mark.parametrize("name", [".wh.", ".wh...", "d/.wh...", ".wh./x"])
-@pytest.mark.three_ways
 def test_t4_whiteout_of_odd_names(strake, canary, name):
     hostile(strake, tar_of([member(name)]))
 
 
-@pytest.mark.three_ways
 def test_t4_delete_and_recreate_over_layers(strake):
     result = hostile(
         strake, tar_of([member("d", tarfile.DIRTYPE, mode=0o755), member("d/a", data=b"1"),
@@ -331,7 +320,6 @@ def test_t4_delete_and_recreate_over_layers(strake):
     assert result.code == 0, result
 
 
-@pytest.mark.three_ways
 def test_t9_overlay_attributes_and_devices(strake, canary):
     entries = [member("d", tarfile.DIRTYPE, mode=0o755,
                       pax_headers={"SCHILY.xattr.user.overlay.opaque": "y",
@@ -344,7 +332,6 @@ def test_t9_overlay_attributes_and_devices(strake, canary):
     assert result.code == 0, result
 
 
-@pytest.mark.three_ways
 def test_t10_last_entry_wins(strake):
     result = hostile(strake, tar_of([
         member("x", data=b"file"), member("x", tarfile.DIRTYPE, mode=0o755),
@@ -386,14 +373,12 @@ def test_b8_links_in_the_context_stay_inside(strake, canary):
         assert 1 <= result.code <= 123, "copied a file from outside the context"
 
 
-@pytest.mark.three_ways
 def test_b8_links_in_a_stage_stay_inside(strake, canary):
     result = strake.build(check=False, dockerfile="FROM busybox AS a\nRUN ln -s %s /l\nFROM scratch\n"
                           "COPY --from=a /l/file /x\n" % canary)
     assert 1 <= result.code <= 123
 
 
-@pytest.mark.three_ways
 def test_copy_destination_link_to_outside(strake, canary):
     strake.write("file", "evil")
     contained(strake, B + "RUN ln -s %s /l\nCOPY file /l/\nCOPY file /l/file\n" % canary)

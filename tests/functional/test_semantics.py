@@ -12,7 +12,7 @@ SELF_CHECKING = [
     ("10-heredoc-quoted-word", {}, B + "ARG X=1\nRUN <<'EOF'\nY=2; test \"$Y\" = 2\nEOF\n"),
     ("10-heredoc-strips-tabs", {},
      B + "COPY <<-EOF /f\n\tone\n\t\ttwo\n\tEOF\nRUN test \"$(cat /f)\" = \"$(printf 'one\\ntwo')\"\n"),
-    ("11-heredoc-shebang", {}, B + "RUN <<EOF\n#!/bin/busybox awk -f\nBEGIN { print 1+1 >\"/n\" }\nEOF\n"
+    ("11-heredoc-shebang", {}, B + "RUN <<EOF\n#!/bin/awk -f\nBEGIN { print 1+1 >\"/n\" }\nEOF\n"
      "RUN test $(cat /n) = 2\n"),
     ("11-heredoc-to-the-shell", {}, B + "RUN cat <<EOF >/f\nhello\nEOF\nRUN test $(cat /f) = hello\n"),
     ("12-copy-heredoc", {}, B + "COPY <<one <<two /d/\n1\none\n2\ntwo\n"
@@ -162,7 +162,7 @@ def test_78_scratch_alone_has_no_history(strake):
 
 
 def test_18_proxy_arguments_leave_no_trace(strake):
-    text = "FROM busybox\nRUN test \"$HTTP_PROXY\" = http://one:1 || test \"$HTTP_PROXY\" = http://two:2\n"
+    text = "FROM busybox\nRUN case $HTTP_PROXY in *//one:1 | *//two:2) ;; *) exit 1; esac\n"
     image = strake.image("--build-arg", "HTTP_PROXY=http://one:1", dockerfile=text)
     assert "http://one" not in str(image.config)
     from conftest import executed
