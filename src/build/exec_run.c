@@ -453,7 +453,10 @@ static int run_and_scan(struct build *b, const struct graph_node *n, const struc
 	fill_spec(b, n, lower, m, &spec);
 	spec.upper_fd = dir->tree_fd;
 	spec.work_fd = work.tree_fd;
-	int rc = run_process(b, n, &spec, err);
+	/* overlayfs takes the root's own mode and owner from the upper directory */
+	int rc = layer_prepare_upper(dir->tree_fd, &lower->v, b->single_id, err);
+	if (rc >= 0)
+		rc = run_process(b, n, &spec, err);
 	/* overlayfs leaves work/work behind, with mode 000. */
 	int r = sys_remove_tree(store_lease_dirfd(b->lease), work.name);
 	if (rc >= 0 && r < 0)
