@@ -20,6 +20,7 @@ struct build_image {
 	char *asked; /* as in graph_needed */
 	struct oci_platform platform;
 	struct oci_image config;
+	struct digest config_digest;
 	char *digest;                  /* manifest digest or NULL */
 	struct oci_ref ref;            /* where bytes can be fetched; domain NULL: nowhere */
 	struct oci_descriptor *layers; /* parallel to config.diff_ids; NULL: not fetched */
@@ -110,6 +111,8 @@ int build_resolve_image(
 struct build_image *build_find_image(
         struct build *b, const char *ref, const struct oci_platform *p);
 void build_image_free(struct build_image *im);
+/* build_image_has_bytes - is each layer here, unpacked or as a blob? */
+bool build_image_has_bytes(struct build *b, const struct build_image *im);
 /* build_image_here - are all its layers unpacked already? */
 bool build_image_here(struct build *b, const struct build_image *im);
 /* build_image_ensure - all layers unpacked in the store; any thread. */

@@ -310,6 +310,16 @@ static int fetch_all(struct build *b, const struct rootfs **tops, struct error *
 	return 0;
 }
 
+/* fetch_remote - a tag must not name layers whose bytes are only in a registry. */
+static int fetch_remote(struct build *b, const struct rootfs **tops, struct error *err)
+{
+	for (size_t k = 0; k < b->graph->n_targets; k++)
+		for (const struct rootfs *r = tops[k]; r; r = r->parent)
+			if (r->image && !build_image_has_bytes(b, r->image))
+				return build_enter(b, err) < 0 ? -1 : fetch_all(b, tops, err);
+	return 0;
+}
+
 static int export_one(struct build *b, struct output_spec *s, struct built *v,
         const struct rootfs **tops, struct oci_descriptor *ret, struct error *err)
 {
@@ -380,10 +390,11 @@ static int make_outputs(struct build *b, struct output_spec *specs, size_t n_spe
 	char dstr[DIGEST_STR_MAX];
 	struct oci_descriptor desc = {0};
 	bool image = n_specs == 0 || b->o->tags.n > 0;
-	int rc = 0;
+	for (size_t i = 0; i < n_specs; i++)
+		image |= specs[i].kind == OUT_IMAGE;
+	int rc = image ? fetch_remote(b, tops, err) : 0;
 	for (size_t i = 0; i < n_specs && rc >= 0; i++) {
 		if (specs[i].kind == OUT_IMAGE) {
-			image = true;
 			rc = tag_images(b, &specs[i].names, v, err);
 		} else {
 			oci_descriptor_release(&desc);

@@ -3,6 +3,7 @@
 #include "build/internal.h"
 
 #include "base/log.h"
+#include "codec/json.h"
 #include "export/export.h"
 
 #define MANIFEST_MAX ((size_t)4 << 20)
@@ -92,6 +93,51 @@ static int take_layers(
 	return 0;
 }
 
+/* What a reference meant when the registry was asked last. It is not a tag: the image's layers may
+ * never have been fetched. */
+static void ref_key(const struct build_image *im, struct digest *ret)
+{
+	struct sha256 h;
+	char plat[128];
+	_cleanup_free_ char *name = oci_ref_string(&im->ref);
+	sha256_init(&h);
+	sha256_str(&h, name);
+	sha256_str(&h, oci_platform_string(&im->platform, plat, sizeof(plat)));
+	sha256_final(&h, ret);
+}
+
+static int remember_ref(struct build *b, const struct build_image *im, const struct digest *config,
+        struct error *err)
+{
+	struct digest key;
+	char c[DIGEST_STR_MAX];
+	ref_key(im, &key);
+	_cleanup_free_ char *text = xasprintf("{\"config\":\"%s\",\"manifest\":\"%s\"}",
+	        digest_str(config, c), im->digest);
+	return store_record_put(b->store, "ref", &key, text, err);
+}
+
+/* recall_ref - 1: config and digest of im are filled; 0: not known, or its config is gone. */
+static int recall_ref(struct build *b, struct build_image *im, struct error *err)
+{
+	struct digest key, config;
+	ref_key(im, &key);
+	_cleanup_free_ char *text = NULL;
+	int rc = store_record_get(b->store, "ref", &key, &text, err);
+	if (rc <= 0)
+		return rc;
+	struct error ignored = ERROR_INIT;
+	_cleanup_json_ json_t *j =
+	        json_parse(text, strlen(text), 1 << 16, "reference record", &ignored);
+	const char *c = json_get_str(j, "config"), *m = json_get_str(j, "manifest");
+	rc = c && m && digest_parse(c, &config) &&
+	     store_image_config(b->store, &config, &im->config, &ignored) >= 0;
+	if (rc)
+		im->digest = xstrdup(m);
+	error_release(&ignored);
+	return rc;
+}
+
 /* fetch_config - the config blob into the store, and parsed. */
 static int fetch_config(struct build *b, struct build_image *im, const struct oci_descriptor *d,
         struct error *err)
@@ -123,12 +169,8 @@ static int resolve_registry(struct build *b, struct build_image *im, struct erro
 	if (rc < 0)
 		return -1;
 	im->digest = xstrdup(digest_str(&digest, dstr));
-	uint64_t total = 0;
-	for (size_t i = 0; i < im->n_layers; i++)
-		total += (uint64_t)im->layers[i].size;
-	_cleanup_free_ char *name = oci_ref_string(&im->ref);
-	return store_image_put(b->store, name, &config, &im->config.platform, im->digest, total, 0,
-	        true, err);
+	im->config_digest = config;
+	return remember_ref(b, im, &config, err);
 }
 
 static int resolve_layout(
@@ -156,7 +198,7 @@ static int resolve_local(struct build *b, struct build_image *im, struct error *
 		im->digest = si.manifest_digest ? xstrdup(si.manifest_digest) : NULL;
 	}
 	store_image_release(&si);
-	return rc;
+	return rc == 0 ? recall_ref(b, im, err) : rc;
 }
 
 int build_resolve_image(struct build *b, const struct graph_needed *need, struct error *err)
@@ -300,6 +342,23 @@ static int need_descriptors(struct build *b, struct build_image *im, struct erro
 		        im->asked);
 	oci_manifest_release(&m);
 	return rc;
+}
+
+bool build_image_has_bytes(struct build *b, const struct build_image *im)
+{
+	for (size_t i = 0; i < im->config.n_diff_ids; i++) {
+		const struct store_layer *l;
+		struct error ignored = ERROR_INIT;
+		struct oci_descriptor d = {0};
+		bool yes = store_layer_get(b->store, b->lease, &im->config.diff_ids[i], 0, &l,
+		                   &ignored) > 0 ||
+		           blob_here(b, &im->config.diff_ids[i], &d);
+		oci_descriptor_release(&d);
+		error_release(&ignored);
+		if (!yes)
+			return false;
+	}
+	return true;
 }
 
 bool build_image_here(struct build *b, const struct build_image *im)

@@ -3,6 +3,7 @@
 #include "build/transfer.h"
 
 #include <errno.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "build/internal.h"
@@ -238,6 +239,27 @@ int transfer_push(struct store *s, const char *name, const struct transfer_optio
 
 /* --- pull ------------------------------------------------------------------------------------ */
 
+/* pull_one - the layers, then the tag. */
+static int pull_one(struct transfer *t, struct build_image *im, const char *name, size_t i,
+        struct error *err)
+{
+	if (build_image_ensure(&t->b, im, UI_NODE + i, err) < 0)
+		return -1;
+	uint64_t size = 0;
+	for (size_t k = 0; k < im->config.n_diff_ids; k++) {
+		const struct store_layer *l;
+		if (store_layer_get(t->b.store, t->b.lease, &im->config.diff_ids[k], 0, &l, err) < 0)
+			return -1;
+		size += l->size;
+	}
+	struct tm tm = {0};
+	int64_t created = im->config.created && strptime(im->config.created, "%Y-%m-%dT%H:%M:%S", &tm)
+	                          ? timegm(&tm)
+	                          : 0;
+	return store_image_put(t->b.store, name, &im->config_digest, &im->platform, im->digest, size,
+	        created, i > 0, err);
+}
+
 int transfer_pull(struct store *s, const char *name, const struct transfer_options *o,
         char **ret_digest, struct error *err)
 {
@@ -258,7 +280,7 @@ int transfer_pull(struct store *s, const char *name, const struct transfer_optio
 	if (rc >= 0)
 		rc = build_enter(&t.b, err);
 	for (size_t i = 0; i < t.b.n_images && rc >= 0; i++)
-		rc = build_image_ensure(&t.b, t.b.images[i], UI_NODE + i, err);
+		rc = pull_one(&t, t.b.images[i], full, i, err);
 	if (rc >= 0)
 		*ret_digest = xstrdup(str_or_empty(t.b.images[0]->digest));
 	free(platforms);

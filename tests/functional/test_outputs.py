@@ -136,6 +136,8 @@ def test_crun_runs_the_bundle(strake, tool):
     config["mounts"] = [m for m in config["mounts"] if m.get("type") != "cgroup"]
     with open(config_path, "w") as f:
         json.dump(config, f)
+    if os.path.isdir("/sys/fs/cgroup/unified"):
+        pytest.skip("crun refuses machines with hybrid cgroups")
     run = tool("crun")("--cgroup-manager=disabled", "--root", strake.path("crun"), "run", "--bundle",
                        bundle, "strake-test-%d" % os.getpid())
     assert run.stdout == "hello world\n"
