@@ -45,9 +45,9 @@ struct build_view {
 	const struct tree **trees;
 	int *fds; /* borrowed from the store */
 	size_t n;
-	/* What overlayfs gets: empty layers left out, and of a layer that is there twice only the upper
-	 * one (overlayfs refuses the same directory twice; the lower one changes nothing, because all
-	 * that it has and hides the upper one has and hides again). */
+	/* What overlayfs gets: empty layers left out, and of a layer that is there twice only the
+	 * upper one (overlayfs refuses the same directory twice; the lower one changes nothing,
+	 * because all that it has and hides the upper one has and hides again). */
 	int *lowers;
 	size_t n_lowers;
 };

@@ -112,8 +112,8 @@ static int remember_ref(struct build *b, const struct build_image *im, const str
 	struct digest key;
 	char c[DIGEST_STR_MAX];
 	ref_key(im, &key);
-	_cleanup_free_ char *text = xasprintf("{\"config\":\"%s\",\"manifest\":\"%s\"}",
-	        digest_str(config, c), im->digest);
+	_cleanup_free_ char *text = xasprintf(
+	        "{\"config\":\"%s\",\"manifest\":\"%s\"}", digest_str(config, c), im->digest);
 	return store_record_put(b->store, "ref", &key, text, err);
 }
 
@@ -139,8 +139,8 @@ static int recall_ref(struct build *b, struct build_image *im, struct error *err
 }
 
 /* fetch_config - the config blob into the store, and parsed. */
-static int fetch_config(struct build *b, struct build_image *im, const struct oci_descriptor *d,
-        struct error *err)
+static int fetch_config(
+        struct build *b, struct build_image *im, const struct oci_descriptor *d, struct error *err)
 {
 	if (d->size > (int64_t)CONFIG_MAX)
 		return err_set(err, ERR_INTEGRITY, "%s: a config of %lld bytes is refused",

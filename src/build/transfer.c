@@ -240,24 +240,26 @@ int transfer_push(struct store *s, const char *name, const struct transfer_optio
 /* --- pull ------------------------------------------------------------------------------------ */
 
 /* pull_one - the layers, then the tag. */
-static int pull_one(struct transfer *t, struct build_image *im, const char *name, size_t i,
-        struct error *err)
+static int pull_one(
+        struct transfer *t, struct build_image *im, const char *name, size_t i, struct error *err)
 {
 	if (build_image_ensure(&t->b, im, UI_NODE + i, err) < 0)
 		return -1;
 	uint64_t size = 0;
 	for (size_t k = 0; k < im->config.n_diff_ids; k++) {
 		const struct store_layer *l;
-		if (store_layer_get(t->b.store, t->b.lease, &im->config.diff_ids[k], 0, &l, err) < 0)
+		if (store_layer_get(t->b.store, t->b.lease, &im->config.diff_ids[k], 0, &l, err) <
+		        0)
 			return -1;
 		size += l->size;
 	}
 	struct tm tm = {0};
-	int64_t created = im->config.created && strptime(im->config.created, "%Y-%m-%dT%H:%M:%S", &tm)
-	                          ? timegm(&tm)
-	                          : 0;
-	return store_image_put(t->b.store, name, &im->config_digest, &im->platform, im->digest, size,
-	        created, i > 0, err);
+	int64_t created =
+	        im->config.created && strptime(im->config.created, "%Y-%m-%dT%H:%M:%S", &tm)
+	                ? timegm(&tm)
+	                : 0;
+	return store_image_put(t->b.store, name, &im->config_digest, &im->platform, im->digest,
+	        size, created, i > 0, err);
 }
 
 int transfer_pull(struct store *s, const char *name, const struct transfer_options *o,

@@ -23,7 +23,8 @@ int cmd_du(int argc, char **argv)
 	if (rc < 0)
 		return cli_usage_error("du", &err);
 	/* Counting blocks means walking trees whose directories may belong to other ids. */
-	if (cli_store(&store, &err) < 0 || cli_enter(store, &err) < 0 || store_usage(store, &u, &err) < 0)
+	if (cli_store(&store, &err) < 0 || cli_enter(store, &err) < 0 ||
+	        store_usage(store, &u, &err) < 0)
 		return cli_report(&err);
 	char a[16], b[16], c[16], d[16], t[16];
 	printf("%-10s %8s   %s\n", "KIND", "COUNT", "SIZE");

@@ -133,7 +133,7 @@ def test_exec_form_of_a_missing_program(strake):
 
 def test_killed_by_a_signal(strake):
     # The shell itself is pid 1 of its namespace, which no signal of its own can kill.
-    fails(strake, "FROM busybox\nRUN sh -c 'kill -9 $$'\n", "137")
+    fails(strake, "FROM busybox\nRUN sh -c 'kill -9 $$'; exit $?\n", "137")
 
 
 def test_failed_step_is_not_cached(strake):
