@@ -64,6 +64,62 @@ static int abstract_listener(const char *name)
 	return s;
 }
 
+static void drop_programs(struct sandbox_context *c, const char *name)
+{
+	_cleanup_free_ char *dir = xasprintf("/var/tmp/strake-bin-%d-%s", (int)getpid(), name);
+	_cleanup_free_ char *link = xasprintf("%s/%s", dir, name);
+	sandbox_context_free(c);
+	unlink(link);
+	rmdir(dir);
+}
+
+/* with_programs - a context whose keeper finds only the program given (NULL: none). Not in /tmp,
+ * which the network's starter covers. */
+static struct sandbox_context *with_programs(const char *program, const char *name)
+{
+	_cleanup_free_ char *dir = xasprintf("/var/tmp/strake-bin-%d-%s", (int)getpid(), name);
+	_cleanup_free_ char *link = xasprintf("%s/%s", dir, name);
+	_cleanup_free_ char *staging = xasprintf("staging-%s", name);
+	char *old = xstrdup(getenv("PATH"));
+	if (mkdir(dir, 0755) < 0 || (program && symlink(program, link) < 0))
+		abort();
+	setenv("PATH", dir, 1);
+	int fd = h_mkdir(h_top, staging);
+	struct sandbox_context *c = sandbox_context_new(fd);
+	struct error err = ERROR_INIT;
+	ok(sandbox_context_warm(c, &err) >= 0, "a context of its own");
+	close(fd);
+	setenv("PATH", old, 1);
+	free(old);
+	return c;
+}
+
+static void test_other_programs(const char *slirp, const char *script, int port)
+{
+	struct sandbox_context *old = h_ctx;
+	h_ctx = with_programs(NULL, "none");
+	ok(run_net("true", SANDBOX_NET_PRIVATE) < 0, "no program at all");
+	is_str(h_err.msg, "cannot set up the network: neither pasta nor slirp4netns is installed",
+	        "message");
+	ok(h_err.hint && h_has(h_err.hint, "--network=host"), "cure");
+	drop_programs(h_ctx, "none");
+	if (slirp) {
+		h_ctx = with_programs(slirp, "slirp4netns");
+		ok(run_net(script, SANDBOX_NET_PRIVATE) >= 0, "slirp4netns");
+		is_str(h_out.buf, "tcp ECONNREFUSED\nabstract ECONNREFUSED\n", "S20 with it, too");
+		ok(run_net("ip route | grep -c default; grep nameserver /etc/resolv.conf",
+		           SANDBOX_NET_PRIVATE) >= 0,
+		        "slirp4netns");
+		is_str(h_out.buf, "1\nnameserver 10.0.2.3\n", "a route, its name server");
+		_cleanup_free_ char *gateway =
+		        xasprintf("nc -w 1 10.0.2.2 %d </dev/null; echo $?", port);
+		ok(run_net(gateway, SANDBOX_NET_PRIVATE) >= 0, "slirp4netns");
+		ok(h_has(h_out.buf, "1\n"), "its gateway does not lead to the host's loopback");
+		drop_programs(h_ctx, "slirp4netns");
+	}
+	h_ctx = old;
+}
+
 static void tests(void)
 {
 	test_resolv_text();
@@ -103,6 +159,7 @@ static void tests(void)
 		           SANDBOX_NET_PRIVATE) >= 0,
 		        "private");
 		is_str(h_out.buf, "2\n1\n1\n", "an interface, a route, a name server");
+		test_other_programs(slirp, script, port);
 		/* Through the gateway neither. */
 		snprintf(script, sizeof(script),
 		        "nc -w 1 $(ip route | grep default | cut -d' ' -f3) %d </dev/null; echo $?",
