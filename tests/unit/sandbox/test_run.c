@@ -161,6 +161,43 @@ static void test_hosts(void)
 	ok(h_run(s) < 0, "a host name that is too long is refused");
 }
 
+static void test_tty(void)
+{
+	int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+	if (master < 0 || grantpt(master) < 0 || unlockpt(master) < 0) {
+		ok(1, "terminal # SKIP no pseudo-terminal to be had");
+		return;
+	}
+	int slave = open(ptsname(master), O_RDWR | O_NOCTTY | O_CLOEXEC);
+	struct sandbox_spec s =
+	        h_spec("tty; echo $TERM; echo hi > /dev/tty; read x; echo got $x; "
+	               "trap 'echo INT; exit 9' INT; echo ready; while true; do sleep 0.1; done");
+	s.tty = true;
+	s.stdin_fd = s.stdout_fd = s.stderr_fd = slave;
+	struct sandbox_process p;
+	ok(sandbox_start(h_ctx, &s, &p, &h_err) >= 0, "a step on a terminal");
+	close(slave);
+	struct strbuf out = STRBUF_INIT;
+	char buf[256];
+	bool sent_line = false, sent_int = false;
+	ssize_t n;
+	while ((n = read(master, buf, sizeof(buf))) > 0) {
+		strbuf_add(&out, buf, (size_t)n);
+		if (!sent_line && strstr(out.buf, "hi")) {
+			sent_line = write(master, "line\n", 5) == 5;
+		} else if (!sent_int && strstr(out.buf, "ready")) {
+			sent_int = write(master, "\003", 1) == 1;
+		}
+	}
+	int code = -1;
+	ok(sandbox_wait(&p, &code, &h_err) >= 0, "ends");
+	is_int(code, 9, "Ctrl-C reaches it as SIGINT: the terminal is its controlling one");
+	ok(h_has(out.buf, "/dev/console\r\nxterm\r\nhi\r\n"), "tty, TERM, /dev/tty");
+	ok(h_has(out.buf, "got line"), "input");
+	strbuf_release(&out);
+	close(master);
+}
+
 static void test_memory_limit(void)
 {
 	struct sandbox_spec s = h_spec("true");
@@ -182,6 +219,7 @@ static void tests(void)
 	test_command();
 	test_cwd();
 	test_hosts();
+	test_tty();
 	test_memory_limit();
 }
 
