@@ -12,7 +12,7 @@ struct arena {
 	size_t used_total;
 };
 
-#define ARENA_INIT ((struct arena){ 0 })
+#define ARENA_INIT ((struct arena){0})
 #define _cleanup_arena_ _cleanup_(arena_release)
 
 void arena_release(struct arena *a);

@@ -35,11 +35,11 @@ static inline void free_ptr(void *p)
 void close_ptr(int *fd);
 
 /* take_ptr/take_fd - hand ownership out of a cleanup variable. */
-#define take_ptr(p) \
-	({ \
-		__typeof__(p) taken_ = (p); \
-		(p) = NULL; \
-		taken_; \
+#define take_ptr(p)                                                                                \
+	({                                                                                         \
+		__typeof__(p) taken_ = (p);                                                        \
+		(p) = NULL;                                                                        \
+		taken_;                                                                            \
 	})
 static inline int take_fd(int *fd)
 {
@@ -57,7 +57,7 @@ char *xstrdup(const char *s) must_check __attribute__((malloc, returns_nonnull))
 char *xstrndup(const char *s, size_t n) must_check __attribute__((malloc, returns_nonnull));
 void *xmemdup(const void *p, size_t n) must_check __attribute__((malloc, returns_nonnull));
 char *xasprintf(const char *fmt, ...) must_check printf_like(1, 2)
-	__attribute__((malloc, returns_nonnull));
+        __attribute__((malloc, returns_nonnull));
 
 /* new0 - a zeroed object or array on the heap. */
 #define new0(type, n) ((type *)xcalloc((n), sizeof(type)))
@@ -65,10 +65,10 @@ char *xasprintf(const char *fmt, ...) must_check printf_like(1, 2)
 /* vec_grow - room for at least `need` elements in a (ptr, cap) pair, doubling. Use:
  *     vec_grow(&v->items, &v->cap, v->n + 1);
  */
-#define vec_grow(pp, capp, need) \
-	do { \
-		if ((size_t)(need) > *(capp)) \
-			*(pp) = vec_grow_(*(pp), (capp), (need), sizeof(**(pp))); \
+#define vec_grow(pp, capp, need)                                                                   \
+	do {                                                                                       \
+		if ((size_t)(need) > *(capp))                                                      \
+			*(pp) = vec_grow_(*(pp), (capp), (need), sizeof(**(pp)));                  \
 	} while (0)
 void *vec_grow_(void *p, size_t *cap, size_t need, size_t size) must_check;
 

@@ -60,7 +60,8 @@ int err_sys(struct error *err, int errnum, const char *fmt, ...)
 	case ENOSPC:
 		return err_hint(err, "the disk is full: free space, or run `strake prune`");
 	case EDQUOT:
-		return err_hint(err, "your disk quota is used up: free space, or run `strake prune`");
+		return err_hint(
+		        err, "your disk quota is used up: free space, or run `strake prune`");
 	case EROFS:
 		return err_hint(err, "the file system is read-only: point STRAKE_STORE elsewhere");
 	case EMFILE:
@@ -109,12 +110,17 @@ int err_at(struct error *err, const char *file, int line, int column)
 const char *err_class_name(enum err_class class)
 {
 	static const char *const names[] = {
-		[ERR_NONE] = "none",	       [ERR_USAGE] = "usage",
-		[ERR_SYNTAX] = "syntax",       [ERR_BUILD] = "build",
-		[ERR_NOT_FOUND] = "not found", [ERR_SYSTEM] = "system",
-		[ERR_NETWORK] = "network",     [ERR_AUTH] = "auth",
-		[ERR_INTEGRITY] = "integrity", [ERR_CANCELLED] = "cancelled",
-		[ERR_INTERNAL] = "internal",
+	        [ERR_NONE] = "none",
+	        [ERR_USAGE] = "usage",
+	        [ERR_SYNTAX] = "syntax",
+	        [ERR_BUILD] = "build",
+	        [ERR_NOT_FOUND] = "not found",
+	        [ERR_SYSTEM] = "system",
+	        [ERR_NETWORK] = "network",
+	        [ERR_AUTH] = "auth",
+	        [ERR_INTEGRITY] = "integrity",
+	        [ERR_CANCELLED] = "cancelled",
+	        [ERR_INTERNAL] = "internal",
 	};
-	return (size_t)class < ARRAY_SIZE(names) ? names[class] : "?";
+	return (size_t) class < ARRAY_SIZE(names) ? names[class] : "?";
 }

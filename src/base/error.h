@@ -35,7 +35,7 @@ struct error {
 	int column; /* 1-based; 0 if unknown */
 };
 
-#define ERROR_INIT ((struct error){ 0 })
+#define ERROR_INIT ((struct error){0})
 #define _cleanup_error_ _cleanup_(error_release)
 
 void error_release(struct error *err);

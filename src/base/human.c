@@ -8,7 +8,7 @@
 
 char *human_size(char *buf, size_t n, uint64_t bytes)
 {
-	static const char *const units[] = { "B", "kB", "MB", "GB", "TB", "PB", "EB" };
+	static const char *const units[] = {"B", "kB", "MB", "GB", "TB", "PB", "EB"};
 	double v = (double)bytes;
 	size_t u = 0;
 	while (v >= 1000 && u + 1 < ARRAY_SIZE(units)) {
@@ -67,7 +67,8 @@ static size_t edit_distance(const char *a, const char *b, size_t max)
 		row[0] = i;
 		for (size_t j = 1; j <= m; j++) {
 			size_t up = row[j];
-			bool same = tolower((unsigned char)a[i - 1]) == tolower((unsigned char)b[j - 1]);
+			bool same = tolower((unsigned char)a[i - 1]) ==
+			            tolower((unsigned char)b[j - 1]);
 			row[j] = MIN(MIN(row[j] + 1, row[j - 1] + 1), diag + !same);
 			diag = up;
 		}
@@ -93,10 +94,13 @@ const char *human_nearest(const char *word, const char *const *candidates, size_
 /* utf8_len - length of the valid sequence at s (n bytes left) and its code point, or 0. */
 static size_t utf8_len(const unsigned char *s, size_t n, uint32_t *cp)
 {
-	size_t need = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3
-								     : s[0] < 0xf5   ? 4
-										     : 0;
-	static const unsigned char first_mask[] = { 0, 0x7f, 0x1f, 0x0f, 0x07 };
+	size_t need = s[0] < 0x80   ? 1
+	              : s[0] < 0xc2 ? 0
+	              : s[0] < 0xe0 ? 2
+	              : s[0] < 0xf0 ? 3
+	              : s[0] < 0xf5 ? 4
+	                            : 0;
+	static const unsigned char first_mask[] = {0, 0x7f, 0x1f, 0x0f, 0x07};
 	if (!need || need > n)
 		return 0;
 	uint32_t v = s[0] & first_mask[need];
@@ -105,7 +109,7 @@ static size_t utf8_len(const unsigned char *s, size_t n, uint32_t *cp)
 			return 0;
 		v = v << 6 | (s[i] & 0x3f);
 	}
-	static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
+	static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
 	if (v < least[need] || v > 0x10ffff || (v >= 0xd800 && v < 0xe000))
 		return 0;
 	*cp = v;
@@ -125,7 +129,7 @@ char *human_escape(const char *str, size_t n, bool keep_space)
 		}
 		bool space = cp == '\n' || cp == '\t';
 		bool bidi = (cp >= 0x202a && cp <= 0x202e) || (cp >= 0x2066 && cp <= 0x2069) ||
-			    cp == 0x200e || cp == 0x200f || cp == 0x2028 || cp == 0x2029;
+		            cp == 0x200e || cp == 0x200f || cp == 0x2028 || cp == 0x2029;
 		if (space && keep_space)
 			strbuf_addch(&sb, (char)cp);
 		else if (cp < 0x20 || cp == 0x7f)

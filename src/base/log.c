@@ -14,7 +14,8 @@ void log_write(const char *fmt, ...)
 	char line[2048];
 	struct timespec ts;
 	clock_gettime(CLOCK_MONOTONIC, &ts);
-	int n = snprintf(line, sizeof(line), "debug %ld.%06ld ", (long)ts.tv_sec, ts.tv_nsec / 1000);
+	int n = snprintf(
+	        line, sizeof(line), "debug %ld.%06ld ", (long)ts.tv_sec, ts.tv_nsec / 1000);
 	va_list ap;
 	va_start(ap, fmt);
 	int m = vsnprintf(line + n, sizeof(line) - (size_t)n - 1, fmt, ap);

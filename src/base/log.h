@@ -8,10 +8,10 @@
 
 extern bool log_enabled; /* set once at start by cli/ */
 void log_write(const char *fmt, ...) printf_like(1, 2);
-#define log_debug(...) \
-	do { \
-		if (log_enabled) \
-			log_write(__VA_ARGS__); \
+#define log_debug(...)                                                                             \
+	do {                                                                                       \
+		if (log_enabled)                                                                   \
+			log_write(__VA_ARGS__);                                                    \
 	} while (0)
 
 #endif

@@ -80,7 +80,7 @@ bool map_put(struct map *m, const char *key, void *value)
 		rehash(m, m->n_slots ? m->n_slots * 2 : 16);
 	vec_grow(&m->items, &m->cap, m->n + 1);
 	uint64_t h = hash_str(key);
-	m->items[m->n] = (struct map_item){ xstrdup(key), value, h };
+	m->items[m->n] = (struct map_item){xstrdup(key), value, h};
 	*find_slot(m, key, h) = (uint32_t)++m->n;
 	return true;
 }

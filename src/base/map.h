@@ -21,9 +21,9 @@ struct map {
 	void (*free_value)(void *);
 };
 
-#define MAP_INIT(free_fn) ((struct map){ .free_value = (free_fn) })
+#define MAP_INIT(free_fn) ((struct map){.free_value = (free_fn)})
 #define _cleanup_map_ _cleanup_(map_release)
-#define map_foreach(it, m) \
+#define map_foreach(it, m)                                                                         \
 	for (struct map_item *it = (m)->items; it && it < (m)->items + (m)->n; it++)
 
 void map_release(struct map *m);

@@ -104,7 +104,7 @@ void pool_run(struct pool *p, size_t n, void (*fn)(void *ctx, size_t i), void *c
 			fn(ctx, i);
 		return;
 	}
-	struct job j = { fn, ctx, n, 0, 0, NULL };
+	struct job j = {fn, ctx, n, 0, 0, NULL};
 	pthread_mutex_lock(&p->lock);
 	struct job **tail = &p->jobs;
 	while (*tail)

@@ -12,7 +12,7 @@
 struct pool;
 
 struct pool *pool_new(unsigned n_threads);
-void pool_free(struct pool *p); /* joins; NULL is fine */
+void pool_free(struct pool *p);           /* joins; NULL is fine */
 unsigned pool_size(const struct pool *p); /* 1 for NULL */
 /* pool_run - p may be NULL: then a plain loop. */
 void pool_run(struct pool *p, size_t n, void (*fn)(void *ctx, size_t i), void *ctx);

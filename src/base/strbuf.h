@@ -15,7 +15,7 @@ struct strbuf {
 };
 
 extern char strbuf_empty[1];
-#define STRBUF_INIT ((struct strbuf){ .buf = strbuf_empty })
+#define STRBUF_INIT ((struct strbuf){.buf = strbuf_empty})
 #define _cleanup_strbuf_ _cleanup_(strbuf_release)
 
 void strbuf_release(struct strbuf *sb);

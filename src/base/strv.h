@@ -9,10 +9,10 @@ struct strv {
 	size_t n, cap;
 };
 
-#define STRV_INIT ((struct strv){ 0 })
+#define STRV_INIT ((struct strv){0})
 #define _cleanup_strv_ _cleanup_(strv_release)
-#define strv_foreach(s, sv) \
-	for (size_t s##_i = 0; s##_i < (sv)->n; s##_i++) \
+#define strv_foreach(s, sv)                                                                        \
+	for (size_t s##_i = 0; s##_i < (sv)->n; s##_i++)                                           \
 		for (const char *s = (sv)->v[s##_i]; s; s = NULL)
 
 void strv_release(struct strv *sv);

@@ -12,6 +12,7 @@
 
 static int read_plain(const char *path, size_t max, char **ret, size_t *ret_n)
 {
+	/* trusted-path: -f, or the ignore file beside it */
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0)
 		return -errno;
@@ -29,34 +30,51 @@ static int read_stdin(char **ret, size_t *ret_n, struct error *err)
 	return r < 0 ? err_sys(err, r, "reading the Dockerfile from standard input") : 0;
 }
 
-/* find_dockerfile - path of the Dockerfile; -f is relative to the current directory, and if it is
- * not there, to the context (as people coming from buildah expect). */
-static int find_dockerfile(
-        const struct build_options *o, const char *dir, char **ret, struct error *err)
+/* Where a definition file is: `shown` is what the user would call it. Inside the context (dir set)
+ * it is untrusted: links are followed within that directory only. */
+struct place {
+	char *shown;
+	const char *dir, *rel;
+};
+
+static int read_place(const struct place *p, size_t max, char **ret, size_t *ret_n)
 {
+	if (!p->dir)
+		return read_plain(p->shown, max, ret, ret_n);
+	_cleanup_close_ int fd = sys_open_dir(AT_FDCWD, p->dir);
+	return fd < 0 ? fd : sys_read_file_in_root(fd, p->rel, max, ret, ret_n);
+}
+
+static char *inside(const char *dir, const char *rel)
+{
+	return str_eq(dir, ".") ? xstrdup(rel) : xasprintf("%s/%s", dir, rel);
+}
+
+/* find_dockerfile - -f is relative to the current directory, and if it is not there, to the context
+ * (as people coming from buildah expect). */
+static int find_dockerfile(
+        const struct build_options *o, const char *dir, struct place *ret, struct error *err)
+{
+	struct stat st;
 	if (o->dockerfile) {
-		struct stat st;
-		if (stat(o->dockerfile, &st) == 0 || !dir || o->dockerfile[0] == '/') {
-			*ret = xstrdup(o->dockerfile);
-			return 0;
-		}
-		_cleanup_free_ char *inside = xasprintf("%s/%s", dir, o->dockerfile);
-		*ret = stat(inside, &st) == 0 ? take_ptr(inside) : xstrdup(o->dockerfile);
+		bool here = stat(o->dockerfile, &st) == 0; /* trusted-path: -f */
+		bool in_context = !here && dir && o->dockerfile[0] != '/';
+		*ret = (struct place){
+		        .shown = in_context ? inside(dir, o->dockerfile) : xstrdup(o->dockerfile),
+		        .dir = in_context ? dir : NULL,
+		        .rel = o->dockerfile};
 		return 0;
 	}
 	if (!dir)
 		return err_set(
 		        err, ERR_USAGE, "no Dockerfile: the context is not a directory, use -f");
 	static const char *const names[] = {"Dockerfile", "dockerfile", "Containerfile"};
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-		struct stat st;
-		_cleanup_free_ char *p =
-		        str_eq(dir, ".") ? xstrdup(names[i]) : xasprintf("%s/%s", dir, names[i]);
-		if (lstat(p, &st) == 0) {
-			*ret = take_ptr(p);
+	_cleanup_close_ int fd = sys_open_dir(AT_FDCWD, dir);
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (fd >= 0 && fstatat(fd, names[i], &st, AT_SYMLINK_NOFOLLOW) == 0) {
+			*ret = (struct place){inside(dir, names[i]), dir, names[i]};
 			return 0;
 		}
-	}
 	(void)err_set(err, ERR_USAGE, "no Dockerfile in %s", dir);
 	return err_hint(err, "name it with -f FILE, or give the directory that holds it");
 }
@@ -68,16 +86,17 @@ static int load_text(const struct build_options *o, const char *dir, char **ret_
 		*ret_name = xstrdup("Dockerfile");
 		return read_stdin(ret, ret_n, err);
 	}
-	_cleanup_free_ char *path = NULL;
-	if (find_dockerfile(o, dir, &path, err) < 0)
+	struct place p;
+	if (find_dockerfile(o, dir, &p, err) < 0)
 		return -1;
-	int r = read_plain(path, DOCKERFILE_MAX, ret, ret_n);
+	_cleanup_free_ char *path = p.shown;
+	int r = read_place(&p, DOCKERFILE_MAX, ret, ret_n);
 	if (r == -ENOENT) {
 		(void)err_set(err, ERR_USAGE, "no such Dockerfile: %s", path);
 		return err_hint(err, "check the path given with -f");
 	}
-	if (r == -EISDIR)
-		return err_set(err, ERR_USAGE, "%s is a directory, not a Dockerfile", path);
+	if (r == -EISDIR || r == -EINVAL)
+		return err_set(err, ERR_USAGE, "%s is not a file", path);
 	if (r == -EFBIG)
 		return err_set(
 		        err, ERR_SYNTAX, "%s is larger than %zu MiB", path, DOCKERFILE_MAX >> 20);
@@ -85,25 +104,6 @@ static int load_text(const struct build_options *o, const char *dir, char **ret_
 		return err_sys(err, r, "reading %s", path);
 	*ret_name = take_ptr(path);
 	return 0;
-}
-
-/* parse_definition - BUILDKIT_SYNTAX beats a syntax line; the caller has checked it. When the text
- * is not a Dockerfile, *ret is its lines alone, for the excerpt below the error. */
-static int parse_definition(const struct build_options *o, struct arena *a, const char *text,
-        size_t n, const char *name, struct df_file **ret, struct error *err)
-{
-	const char *syntax = env_get(&o->build_args, "BUILDKIT_SYNTAX");
-	int line = 0, rc = 0;
-	name = arena_strdup(a, name);
-	if (!syntax || !*syntax) {
-		const char *frontend = df_detect_frontend(a, text, n, &line);
-		rc = df_check_frontend(frontend, name, line, err);
-	}
-	if (rc >= 0)
-		rc = df_parse(a, text, n, name, ret, err);
-	if (rc < 0)
-		*ret = df_lines(a, text, n, name);
-	return rc;
 }
 
 int build_read_definition(
@@ -125,7 +125,7 @@ int build_read_definition(
 static int check_context_dir(const char *path, struct error *err)
 {
 	struct stat st;
-	if (stat(path, &st) < 0) {
+	if (stat(path, &st) < 0) { /* trusted-path: the command line's context */
 		(void)err_sys(err, errno, "build context %s", path);
 		err->class = ERR_USAGE;
 		return err_hint(
@@ -133,7 +133,7 @@ static int check_context_dir(const char *path, struct error *err)
 	}
 	if (!S_ISDIR(st.st_mode))
 		return err_set(err, ERR_USAGE, "build context %s is not a directory", path);
-	if (access(path, R_OK | X_OK) < 0) {
+	if (access(path, R_OK | X_OK) < 0) { /* trusted-path: for a better message only */
 		(void)err_sys(err, errno, "build context %s", path);
 		return err_hint(err, "you need read and search permission on the directory");
 	}
@@ -141,16 +141,23 @@ static int check_context_dir(const char *path, struct error *err)
 }
 
 /* read_ignore - *ret stays NULL where there is no such file. */
-static int read_ignore(const char *path, struct df_ignore **ret, struct error *err)
+static int read_ignore(const struct place *p, struct df_ignore **ret, struct error *err)
 {
 	_cleanup_free_ char *text = NULL;
 	size_t n;
-	int r = read_plain(path, IGNORE_MAX, &text, &n);
+	int r = read_place(p, IGNORE_MAX, &text, &n);
 	if (r == -ENOENT || r == -ENOTDIR)
 		return 0;
 	if (r < 0)
-		return err_sys(err, r, "reading %s", path);
-	return df_ignore_parse(text, n, path, ret, err);
+		return err_sys(err, r, "reading %s", p->shown);
+	return df_ignore_parse(text, n, p->shown, ret, err);
+}
+
+static int read_context_ignore(const char *dir, struct df_ignore **ret, struct error *err)
+{
+	_cleanup_free_ char *shown = inside(dir, ".dockerignore");
+	struct place p = {shown, dir, ".dockerignore"};
+	return read_ignore(&p, ret, err);
 }
 
 int build_read_ignore(const struct build_options *o, const struct df_file *f,
@@ -159,14 +166,20 @@ int build_read_ignore(const struct build_options *o, const struct df_file *f,
 	*ret = NULL;
 	/* The one beside the Dockerfile wins over the context's (SEMANTICS 47). */
 	if (!o->dockerfile || !str_eq(o->dockerfile, "-")) {
-		_cleanup_free_ char *beside = xasprintf("%s.dockerignore", f->name);
-		if (read_ignore(beside, ret, err) < 0 || *ret)
-			return *ret ? 0 : -1;
+		struct place p;
+		if (find_dockerfile(o, o->context, &p, err) < 0)
+			return -1;
+		_cleanup_free_ char *file = p.shown;
+		_cleanup_free_ char *beside = xasprintf("%s.dockerignore", file);
+		_cleanup_free_ char *rel = p.dir ? xasprintf("%s.dockerignore", p.rel) : NULL;
+		p.shown = beside;
+		p.rel = rel;
+		if (read_ignore(&p, ret, err) < 0)
+			return -1;
+		if (*ret)
+			return 0;
 	}
-	_cleanup_free_ char *path = str_eq(o->context, ".")
-	                                    ? xstrdup(".dockerignore")
-	                                    : xasprintf("%s/.dockerignore", o->context);
-	return read_ignore(path, ret, err);
+	return read_context_ignore(o->context, ret, err);
 }
 
 int build_load_definition(struct build *b, struct error *err)
@@ -229,8 +242,7 @@ int build_context_get(
 			c->ignore = b->ignore;
 			b->ignore = NULL;
 		} else {
-			_cleanup_free_ char *ignore = xasprintf("%s/.dockerignore", path);
-			rc = read_ignore(ignore, &c->ignore, err);
+			rc = read_context_ignore(path, &c->ignore, err);
 		}
 		struct source_context_options so = {.name = l->name,
 		        .ignore = c->ignore,

@@ -243,6 +243,7 @@ static int add_ssh(struct build *b, const struct graph_mount *g, size_t index, s
 		(void)err_set(err, ERR_BUILD, "ssh agent %s: not forwarded to this build", g->id);
 		return err_hint(err, "start an agent and give --ssh %s", g->id);
 	}
+	/* trusted-path: --ssh, or SSH_AUTH_SOCK */
 	int fd = open(ssh->socket, O_PATH | O_CLOEXEC);
 	if (fd < 0)
 		return err_sys(err, errno, "ssh agent socket %s", ssh->socket);

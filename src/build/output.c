@@ -356,6 +356,7 @@ static int export_one(struct build *b, struct output_spec *s, struct built *v,
 
 static int write_text_file(const char *path, const char *text, struct error *err)
 {
+	/* trusted-path: --iidfile, --metadata-file */
 	_cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
 	int r = fd < 0 ? -errno : sys_write_all(fd, text, strlen(text));
 	return r < 0 ? err_sys(err, r, "writing %s", path) : 0;

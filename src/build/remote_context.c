@@ -288,7 +288,7 @@ bool build_context_is_remote(const char *context)
 	        str_starts(context, "https://"))
 		return true;
 	/* A directory of that name wins over an odd reading as a git address. */
-	if (access(context, F_OK) == 0)
+	if (access(context, F_OK) == 0) /* trusted-path: the command line */
 		return false;
 	int rc = git_ref_parse(context, &g, &err);
 	git_ref_release(&g);

@@ -98,6 +98,7 @@ static int load_from(struct store *s, const char *input, struct strv *names, str
 {
 	_cleanup_close_ int fd = -1;
 	if (!str_eq(input, "-")) {
+		/* trusted-path: -i of the command line */
 		fd = open(input, O_RDONLY | O_CLOEXEC);
 		if (fd < 0) {
 			(void)err_sys(err, errno, "%s", input);

@@ -116,6 +116,7 @@ static int add_secret(struct build_options *o, const char *spec, struct error *e
 		s.len = strlen(v);
 	} else {
 		const char *path = src ? src : id;
+		/* trusted-path: --secret src= */
 		_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
 		int r = fd < 0 ? -errno : sys_read_fd(fd, SECRET_MAX, &s.data, &s.len);
 		if (r < 0) {
@@ -141,7 +142,7 @@ static int add_ssh(struct build_options *o, const char *spec, struct error *err)
 		return err_hint(err, "start one: eval $(ssh-agent); ssh-add");
 	}
 	struct stat st;
-	if (stat(socket, &st) < 0)
+	if (stat(socket, &st) < 0) /* trusted-path: --ssh */
 		return err_sys(err, errno, "--ssh %s: %s", spec, socket);
 	if (!S_ISSOCK(st.st_mode)) {
 		(void)err_set(

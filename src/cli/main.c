@@ -86,12 +86,14 @@ static int cmd_image(int argc, char **argv)
  * whoever prints. */
 static void hold_std_fds(void)
 {
-	int fd;
-	do {
-		fd = open("/dev/null", O_RDWR);
-	} while (fd >= 0 && fd <= 2);
-	if (fd > 2)
-		close(fd);
+	for (int fd = 0; fd <= 2; fd++) {
+		if (fcntl(fd, F_GETFD) >= 0)
+			continue;
+		/* Lower ones are taken by now, so this is the number we get. */
+		int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+		if (null >= 0)
+			(void)fcntl(null, F_SETFD, 0);
+	}
 }
 
 int main(int argc, char **argv)

@@ -8,9 +8,12 @@
 static const struct {
 	const char *oci, *docker;
 } media_types[] = {
-	{ OCI_MT_MANIFEST, DOCKER_MT_MANIFEST },     { OCI_MT_INDEX, DOCKER_MT_INDEX },
-	{ OCI_MT_CONFIG, DOCKER_MT_CONFIG },         { OCI_MT_LAYER, DOCKER_MT_LAYER },
-	{ OCI_MT_LAYER_GZIP, DOCKER_MT_LAYER_GZIP }, { OCI_MT_LAYER_ZSTD, DOCKER_MT_LAYER_ZSTD },
+        {OCI_MT_MANIFEST, DOCKER_MT_MANIFEST},
+        {OCI_MT_INDEX, DOCKER_MT_INDEX},
+        {OCI_MT_CONFIG, DOCKER_MT_CONFIG},
+        {OCI_MT_LAYER, DOCKER_MT_LAYER},
+        {OCI_MT_LAYER_GZIP, DOCKER_MT_LAYER_GZIP},
+        {OCI_MT_LAYER_ZSTD, DOCKER_MT_LAYER_ZSTD},
 };
 
 const char *image_media_type(const char *mt, bool docker)
@@ -35,7 +38,7 @@ const char *image_layer_media_type(const char *compression, bool docker)
 
 /* The layer list is either whole (the base's own first, marked) or just what is new. */
 static int check_layers(const struct oci_image *templ, const struct image_layer *layers, size_t n,
-	size_t *ret_first_new, struct error *err)
+        size_t *ret_first_new, struct error *err)
 {
 	size_t n_base = 0;
 	while (n_base < n && layers[n_base].from_base)
@@ -43,16 +46,17 @@ static int check_layers(const struct oci_image *templ, const struct image_layer 
 	for (size_t i = n_base; i < n; i++)
 		if (layers[i].from_base)
 			return err_set(err, ERR_INTERNAL,
-				"layer %zu of the image comes from the base but stands above new layers",
-				i);
+			        "layer %zu of the image comes from the base but stands above new "
+			        "layers",
+			        i);
 	if (n_base != 0 && n_base != templ->n_diff_ids)
 		return err_set(err, ERR_INTERNAL,
-			"the base image has %zu layers, the result holds %zu of them",
-			templ->n_diff_ids, n_base);
+		        "the base image has %zu layers, the result holds %zu of them",
+		        templ->n_diff_ids, n_base);
 	for (size_t i = 0; i < n_base; i++)
 		if (!digest_eq(&layers[i].diff_id, &templ->diff_ids[i]))
 			return err_set(
-				err, ERR_INTERNAL, "layer %zu of the result is not the base's", i);
+			        err, ERR_INTERNAL, "layer %zu of the result is not the base's", i);
 	*ret_first_new = n_base;
 	return 0;
 }
@@ -64,15 +68,15 @@ struct when {
 
 static struct when step_time(const struct image_step *s, const struct image_options *o)
 {
-	struct when w = { s->created_sec, s->created_nsec, s->created_sec || s->created_nsec };
+	struct when w = {s->created_sec, s->created_nsec, s->created_sec || s->created_nsec};
 	if (w.known && o->has_epoch && w.sec >= o->epoch)
-		w = (struct when){ o->epoch, 0, true };
+		w = (struct when){o->epoch, 0, true};
 	return w;
 }
 
 /* The time that steps before the first dated one take: theirs is the first date that comes. */
 static char *first_time(const struct oci_image *templ, const struct image_step *steps,
-	size_t n_steps, const struct image_options *o)
+        size_t n_steps, const struct image_options *o)
 {
 	for (size_t i = 0; i < n_steps; i++) {
 		struct when w = step_time(&steps[i], o);
@@ -99,8 +103,8 @@ static size_t squash_holder(const struct image_step *steps, size_t n_steps)
 }
 
 int image_finish_config(const struct oci_image *templ, const struct image_layer *layers,
-	size_t n_layers, const struct image_step *steps, size_t n_steps,
-	const struct image_options *o, struct oci_image *ret, struct error *err)
+        size_t n_layers, const struct image_step *steps, size_t n_steps,
+        const struct image_options *o, struct oci_image *ret, struct error *err)
 {
 	size_t first_new = 0;
 	if (check_layers(templ, layers, n_layers, &first_new, err) < 0)
@@ -110,9 +114,8 @@ int image_finish_config(const struct oci_image *templ, const struct image_layer 
 	for (size_t i = 0; i < n_steps; i++)
 		n_with_layer += o->squash ? i == holder : !steps[i].empty_layer;
 	if (n_with_layer != n_layers - first_new)
-		return err_set(err, ERR_INTERNAL,
-			"%zu new layers, but the history tells of %zu", n_layers - first_new,
-			n_with_layer);
+		return err_set(err, ERR_INTERNAL, "%zu new layers, but the history tells of %zu",
+		        n_layers - first_new, n_with_layer);
 
 	struct oci_image im;
 	oci_image_init(&im);
@@ -146,8 +149,7 @@ static struct oci_descriptor in_family(const struct oci_descriptor *d, bool dock
 	return out;
 }
 
-static struct oci_descriptor *all_in_family(
-	const struct oci_descriptor *v, size_t n, bool docker)
+static struct oci_descriptor *all_in_family(const struct oci_descriptor *v, size_t n, bool docker)
 {
 	struct oci_descriptor *out = new0(struct oci_descriptor, n + 1);
 	for (size_t i = 0; i < n; i++)
@@ -156,30 +158,30 @@ static struct oci_descriptor *all_in_family(
 }
 
 char *image_manifest(const struct oci_descriptor *config, const struct oci_descriptor *layers,
-	size_t n, bool docker, json_t *annotations)
+        size_t n, bool docker, json_t *annotations)
 {
 	_cleanup_free_ struct oci_descriptor *v = all_in_family(layers, n, docker);
 	char mt[] = OCI_MT_MANIFEST, docker_mt[] = DOCKER_MT_MANIFEST;
 	struct oci_manifest m = {
-		.media_type = docker ? docker_mt : mt,
-		.config = in_family(config, docker),
-		.layers = v,
-		.n_layers = n,
-		.annotations = annotations,
+	        .media_type = docker ? docker_mt : mt,
+	        .config = in_family(config, docker),
+	        .layers = v,
+	        .n_layers = n,
+	        .annotations = annotations,
 	};
 	return oci_manifest_encode(&m);
 }
 
 char *image_index(
-	const struct oci_descriptor *manifests, size_t n, bool docker, json_t *annotations)
+        const struct oci_descriptor *manifests, size_t n, bool docker, json_t *annotations)
 {
 	_cleanup_free_ struct oci_descriptor *v = all_in_family(manifests, n, docker);
 	char mt[] = OCI_MT_INDEX, docker_mt[] = DOCKER_MT_INDEX;
 	struct oci_index i = {
-		.media_type = docker ? docker_mt : mt,
-		.manifests = v,
-		.n_manifests = n,
-		.annotations = annotations,
+	        .media_type = docker ? docker_mt : mt,
+	        .manifests = v,
+	        .n_manifests = n,
+	        .annotations = annotations,
 	};
 	return oci_index_encode(&i);
 }

@@ -14,8 +14,8 @@ struct image_layer {
 struct image_step { /* history above the base, in order */
 	const char *created_by, *comment;
 	bool empty_layer;
-	/* When the step ran (from its record if cached). 0/0: not known (metadata-only steps): it takes
-	 * the time of the nearest earlier step, else of the next one, else of the base. */
+	/* When the step ran (from its record if cached). 0/0: not known (metadata-only steps): it
+	 * takes the time of the nearest earlier step, else of the next one, else of the base. */
 	int64_t created_sec, created_nsec;
 };
 struct image_options {
@@ -33,8 +33,8 @@ struct image_options {
  * epoch. ERR_INTERNAL if layers and non-empty steps do not match in number. ret is
  * initialised here and is the caller's to release; untouched on failure. */
 int image_finish_config(const struct oci_image *templ, const struct image_layer *layers,
-	size_t n_layers, const struct image_step *steps, size_t n_steps,
-	const struct image_options *o, struct oci_image *ret, struct error *err) must_check;
+        size_t n_layers, const struct image_step *steps, size_t n_steps,
+        const struct image_options *o, struct oci_image *ret, struct error *err) must_check;
 
 /* image_media_type - the OCI (docker=false) or docker name of a manifest, index, config or layer
  * media type in either family; others are returned as they are. Returns mt or static storage. */
@@ -45,9 +45,9 @@ const char *image_layer_media_type(const char *compression, bool docker);
  * one family. docker=true: docker media types. annotations (borrowed, may be NULL) are an OCI
  * notion: with docker=true they are refused by the caller, not here. */
 char *image_manifest(const struct oci_descriptor *config, const struct oci_descriptor *layers,
-	size_t n, bool docker, json_t *annotations) must_check;
+        size_t n, bool docker, json_t *annotations) must_check;
 /* image_index - JSON of an index (docker: manifest list) over manifests. */
 char *image_index(const struct oci_descriptor *manifests, size_t n, bool docker,
-	json_t *annotations) must_check;
+        json_t *annotations) must_check;
 
 #endif

@@ -66,13 +66,13 @@ struct oci_descriptor {
 	int64_t size;
 	bool has_platform;
 	struct oci_platform platform;
-	json_t *annotations;   /* object or NULL */
-	char *artifact_type;   /* or NULL */
+	json_t *annotations; /* object or NULL */
+	char *artifact_type; /* or NULL */
 };
 void oci_descriptor_release(struct oci_descriptor *d);
 void oci_descriptor_copy(struct oci_descriptor *dst, const struct oci_descriptor *src);
 int oci_descriptor_from_json(const json_t *j, const char *what, struct oci_descriptor *ret,
-	struct error *err) must_check;
+        struct error *err) must_check;
 json_t *oci_descriptor_to_json(const struct oci_descriptor *d) must_check;
 
 struct oci_manifest {
@@ -98,19 +98,20 @@ enum oci_doc { OCI_DOC_MANIFEST, OCI_DOC_INDEX };
  * `manifests` and `layers`, or whose mediaType contradicts content_type (may be NULL)
  * (CVE-2021-41190). Only the struct that *ret_kind names is filled. */
 int oci_doc_parse(const char *p, size_t n, const char *content_type, const char *what,
-	enum oci_doc *ret_kind, struct oci_manifest *ret_m, struct oci_index *ret_i,
-	struct error *err) must_check;
+        enum oci_doc *ret_kind, struct oci_manifest *ret_m, struct oci_index *ret_i,
+        struct error *err) must_check;
 char *oci_manifest_encode(const struct oci_manifest *m) must_check; /* compact JSON, spec order */
 char *oci_index_encode(const struct oci_index *i) must_check;
 /* oci_index_select - best match for want, or -1 with ERR_NOT_FOUND that lists what is there.
  * Attestation manifests (platform unknown/unknown) are never chosen. */
 int oci_index_select(const struct oci_index *i, const struct oci_platform *want, const char *what,
-	size_t *ret, struct error *err) must_check;
+        size_t *ret, struct error *err) must_check;
 
 /* --- image config -------------------------------------------------------------------------- */
 
 struct oci_healthcheck {
-	struct strv test; /* {"NONE"}, {"CMD", ...} or {"CMD-SHELL", text}; n == 0: no healthcheck */
+	struct strv
+	        test; /* {"NONE"}, {"CMD", ...} or {"CMD-SHELL", text}; n == 0: no healthcheck */
 	int64_t interval, timeout, start_period, start_interval; /* ns */
 	int64_t retries;
 };
@@ -127,7 +128,7 @@ struct oci_image {
 	/* config */
 	char *user, *working_dir, *stop_signal;
 	struct strv env, entrypoint, cmd, shell, onbuild;
-	bool entrypoint_set, cmd_set; /* null versus empty list */
+	bool entrypoint_set, cmd_set;      /* null versus empty list */
 	struct map exposed_ports, volumes; /* sets: values NULL */
 	struct map labels;                 /* values char*, owned */
 	bool has_healthcheck;
@@ -147,12 +148,12 @@ void oci_image_copy(struct oci_image *dst, const struct oci_image *src);
 /* oci_image_parse - at most 8 MiB; env entries without '=' are dropped; diff_ids checked;
  * the number of non-empty history entries may differ from diff_ids (old images). */
 int oci_image_parse(const char *p, size_t n, const char *what, struct oci_image *ret,
-	struct error *err) must_check;
+        struct error *err) must_check;
 /* oci_image_encode - compact JSON, keys as Go's encoder orders them (ExposedPorts, Volumes and
  * Labels sorted), so that equal configs have equal digests. */
 char *oci_image_encode(const struct oci_image *im) must_check;
 void oci_image_add_history(struct oci_image *im, const char *created, const char *created_by,
-	const char *comment, bool empty_layer);
+        const char *comment, bool empty_layer);
 void oci_image_add_diff_id(struct oci_image *im, const struct digest *d);
 /* oci_time - "2026-11-21T02:38:37.123456789Z" (nanoseconds trimmed of zeros as Go does). */
 char *oci_time(int64_t sec, int64_t nsec) must_check;

@@ -150,6 +150,7 @@ static int look_in_file(int dir, const char *dir_path, const char *name, const c
 static int look_in_dir(const char *path, const char *kind, const char *device, struct found *ret,
         struct error *err)
 {
+	/* trusted-path: the host's CDI directories */
 	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *d = fd < 0 ? NULL : fdopendir(fd);
 	if (!d)

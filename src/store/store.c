@@ -184,8 +184,8 @@ const char *store_path(const struct store *s)
 	return s->path;
 }
 
-/* reattach - let *fd, a directory at `path` below dir, name the same directory through the mounts of
- * the present namespace; its number stays. */
+/* reattach - let *fd, a directory at `path` below dir, name the same directory through the mounts
+ * of the present namespace; its number stays. */
 static int reattach(int dir, const char *path, int fd)
 {
 	struct stat was, now;

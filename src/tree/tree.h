@@ -16,13 +16,14 @@ enum tree_type {
 	TREE_REG = 1,
 	TREE_DIR,
 	TREE_SYMLINK,
-	/* link = path of an earlier TREE_REG (or other non-directory) entry of this tree, which holds
-	 * the content; mode, ids and mtime repeat that entry's, size is 0, no digest, no xattrs. */
+	/* link = path of an earlier TREE_REG (or other non-directory) entry of this tree, which
+	 * holds the content; mode, ids and mtime repeat that entry's, size is 0, no digest, no
+	 * xattrs. */
 	TREE_HARDLINK,
 	TREE_CHR,
 	TREE_BLK,
 	TREE_FIFO,
-	TREE_SOCK, /* only in contexts; layers drop them with a warning */
+	TREE_SOCK,     /* only in contexts; layers drop them with a warning */
 	TREE_WHITEOUT, /* hides this path in lower layers; no other field counts */
 };
 
@@ -42,9 +43,9 @@ struct tree_entry {
 	uint32_t mtime_nsec;
 	const char *link; /* symlink target or hard link's path; else NULL */
 	uint32_t dev_major, dev_minor;
-	bool opaque;	      /* TREE_DIR: hides all that lower layers have below it */
-	bool has_digest;      /* TREE_REG: sha256 is valid */
-	struct digest sha256; /* of the content */
+	bool opaque;               /* TREE_DIR: hides all that lower layers have below it */
+	bool has_digest;           /* TREE_REG: sha256 is valid */
+	struct digest sha256;      /* of the content */
 	struct tree_xattr *xattrs; /* sorted by name */
 	uint32_t n_xattrs;
 };
@@ -55,7 +56,7 @@ struct tree {
 	size_t n, cap;
 };
 
-#define TREE_INIT ((struct tree){ 0 })
+#define TREE_INIT ((struct tree){0})
 #define _cleanup_tree_ _cleanup_(tree_release)
 
 void tree_release(struct tree *t);
@@ -91,7 +92,7 @@ uint64_t tree_total_size(const struct tree *t);
 /* Serialised form: magic, version, entries, trailing sha256 over all before it. decode checks all
  * bounds, order and the checksum: ERR_INTEGRITY otherwise. */
 void tree_encode(const struct tree *t, void **ret_buf, size_t *ret_n);
-int tree_decode(const void *p, size_t n, const char *what, struct tree *ret, struct error *err)
-	must_check;
+int tree_decode(
+        const void *p, size_t n, const char *what, struct tree *ret, struct error *err) must_check;
 
 #endif

@@ -27,13 +27,13 @@ bool view_lookup(const struct treeview *v, const char *path, struct view_hit *re
  * filled and 1 returned if it exists; 0 if missing; -1 for a loop or a non-directory in the
  * middle. */
 int view_resolve(const struct treeview *v, const char *path, bool follow_last, char **ret_path,
-	struct view_hit *ret_hit, struct error *err) must_check;
+        struct view_hit *ret_hit, struct error *err) must_check;
 
 /* view_list - every visible entry strictly below dir, in tree order, through fn (non-zero stops
  * and is returned). recursive=false: only direct children. A hard link is reported as the
  * TREE_HARDLINK entry it is, whether or not its target is visible: view_content gives the bytes. */
 int view_list(const struct treeview *v, const char *dir, bool recursive,
-	int (*fn)(void *ctx, const struct view_hit *hit), void *ctx);
+        int (*fn)(void *ctx, const struct view_hit *hit), void *ctx);
 
 /* view_content - the entry (of the same layer) that a hard link stands for, or the hit's own entry.
  * NULL if the layer does not hold the target. */

@@ -19,18 +19,18 @@ static inline int tap_ok(int cond, const char *file, int line, const char *what)
 	return cond;
 }
 #define ok(cond, what) tap_ok(!!(cond), __FILE__, __LINE__, (what))
-#define is_str(got, want, what) \
-	do { \
-		const char *got_ = (got), *want_ = (want); \
-		if (!ok(got_ && want_ ? strcmp(got_, want_) == 0 : got_ == want_, (what))) \
-			printf("#   got:  %s\n#   want: %s\n", got_ ? got_ : "(null)", \
-				want_ ? want_ : "(null)"); \
+#define is_str(got, want, what)                                                                    \
+	do {                                                                                       \
+		const char *got_ = (got), *want_ = (want);                                         \
+		if (!ok(got_ && want_ ? strcmp(got_, want_) == 0 : got_ == want_, (what)))         \
+			printf("#   got:  %s\n#   want: %s\n", got_ ? got_ : "(null)",             \
+			        want_ ? want_ : "(null)");                                         \
 	} while (0)
-#define is_int(got, want, what) \
-	do { \
-		long long got_ = (long long)(got), want_ = (long long)(want); \
-		if (!ok(got_ == want_, (what))) \
-			printf("#   got:  %lld\n#   want: %lld\n", got_, want_); \
+#define is_int(got, want, what)                                                                    \
+	do {                                                                                       \
+		long long got_ = (long long)(got), want_ = (long long)(want);                      \
+		if (!ok(got_ == want_, (what)))                                                    \
+			printf("#   got:  %lld\n#   want: %lld\n", got_, want_);                   \
 	} while (0)
 
 static inline int tap_done(void)

@@ -35,7 +35,7 @@ static void test_error(void)
 	is_str(err.msg, "reading file: bad thing", "wrapped");
 	(void)err_wrap(&err, "again %s", err.msg);
 	is_str(err.msg, "again reading file: bad thing: reading file: bad thing",
-		"own text may be an argument");
+	        "own text may be an argument");
 	(void)err_at(&err, "Dockerfile", 3, 1);
 	(void)err_at(&err, "Other", 9, 9);
 	is_int(err.line, 3, "the first place stays");
@@ -84,7 +84,7 @@ static void test_human(void)
 	ok(human_parse_size("1.5g", &v) && v == 1610612736, "1.5g");
 	ok(human_parse_size("64MiB", &v) && v == 64 << 20, "64MiB");
 	ok(!human_parse_size("64x", &v) && !human_parse_size("-1", &v), "bad sizes refused");
-	static const char *const names[] = { "from", "run", "copy" };
+	static const char *const names[] = {"from", "run", "copy"};
 	is_str(human_nearest("copyy", names, 3), "copy", "a typo is found");
 	ok(!human_nearest("zzzzzz", names, 3), "nothing near");
 	char *s = human_escape("a\033[31m\xe2\x80\xae\xff", 10, false);

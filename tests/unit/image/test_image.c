@@ -24,24 +24,25 @@ static void test_full(void)
 	struct error err = ERROR_INIT;
 	struct oci_image base, out;
 	make_base(&base);
-	struct image_layer l[] = { { dg(1), true }, { dg(2), false } };
+	struct image_layer l[] = {{dg(1), true}, {dg(2), false}};
 	struct image_step s[] = {
-		{ "ENV A=1", "c", true, 0, 0 },
-		{ "RUN x", "c", false, 1700000000, 5 },
-		{ "CMD y", "c", true, 0, 0 },
+	        {"ENV A=1", "c", true, 0, 0},
+	        {"RUN x", "c", false, 1700000000, 5},
+	        {"CMD y", "c", true, 0, 0},
 	};
-	struct image_options o = { .now_sec = 1800000000 };
+	struct image_options o = {.now_sec = 1800000000};
 	is_int(image_finish_config(&base, l, 2, s, 3, &o, &out, &err), 0, "finished");
 	is_int(out.n_diff_ids, 2, "base layer is not repeated");
 	is_int(out.diff_ids[1].b[0], 2, "new layer on top");
 	is_int(out.n_history, 4, "history of base and steps");
 	is_str(out.history[0].created, "2020-01-02T03:04:05Z", "base history is untouched");
 	is_str(out.history[1].created, "2023-11-14T22:13:20.000000005Z",
-		"an undated first step takes the next date");
+	        "an undated first step takes the next date");
 	is_str(out.history[3].created, "2023-11-14T22:13:20.000000005Z",
-		"an undated later step takes the date before");
+	        "an undated later step takes the date before");
 	ok(out.history[3].empty_layer && !out.history[2].empty_layer, "empty_layer kept");
-	is_str(out.created, "2023-11-14T22:13:20.000000005Z", "created is the last step's, not now");
+	is_str(out.created, "2023-11-14T22:13:20.000000005Z",
+	        "created is the last step's, not now");
 	oci_image_release(&out);
 
 	o.has_epoch = true;
@@ -75,13 +76,13 @@ static void test_squash(void)
 	struct error err = ERROR_INIT;
 	struct oci_image base, out;
 	make_base(&base);
-	struct image_layer l[] = { { dg(2), false } };
+	struct image_layer l[] = {{dg(2), false}};
 	struct image_step s[] = {
-		{ "RUN a", NULL, false, 100, 0 },
-		{ "RUN b", NULL, false, 200, 0 },
-		{ "CMD c", NULL, true, 0, 0 },
+	        {"RUN a", NULL, false, 100, 0},
+	        {"RUN b", NULL, false, 200, 0},
+	        {"CMD c", NULL, true, 0, 0},
 	};
-	struct image_options o = { .squash = true };
+	struct image_options o = {.squash = true};
 	is_int(image_finish_config(&base, l, 1, s, 3, &o, &out, &err), 0, "squashed");
 	ok(out.history[1].empty_layer, "the first step lost its layer");
 	ok(!out.history[2].empty_layer, "the last step with a layer holds it");
@@ -93,20 +94,23 @@ static void test_squash(void)
 static void test_manifest(void)
 {
 	char lmt[] = DOCKER_MT_LAYER_GZIP, cmt[] = OCI_MT_CONFIG;
-	struct oci_descriptor c = { .media_type = cmt, .digest = dg(0xaa), .size = 7 };
-	struct oci_descriptor l = { .media_type = lmt, .digest = dg(0xbb), .size = 9 };
+	struct oci_descriptor c = {.media_type = cmt, .digest = dg(0xaa), .size = 7};
+	struct oci_descriptor l = {.media_type = lmt, .digest = dg(0xbb), .size = 9};
 	char *s = image_manifest(&c, &l, 1, false, NULL);
 	is_str(s,
-		"{\"schemaVersion\":2,\"mediaType\":\"application/vnd.oci.image.manifest.v1+json\","
-		"\"config\":{\"mediaType\":\"application/vnd.oci.image.config.v1+json\",\"digest\":"
-		"\"sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\",\"size\":7},"
-		"\"layers\":[{\"mediaType\":\"application/vnd.oci.image.layer.v1.tar+gzip\",\"digest\":"
-		"\"sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb\",\"size\":9}]}",
-		"docker layer types become OCI ones");
+	        "{\"schemaVersion\":2,\"mediaType\":\"application/vnd.oci.image.manifest.v1+json\","
+	        "\"config\":{\"mediaType\":\"application/vnd.oci.image.config.v1+json\",\"digest\":"
+	        "\"sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\","
+	        "\"size\":7},"
+	        "\"layers\":[{\"mediaType\":\"application/"
+	        "vnd.oci.image.layer.v1.tar+gzip\",\"digest\":"
+	        "\"sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb\","
+	        "\"size\":9}]}",
+	        "docker layer types become OCI ones");
 	free(s);
 	s = image_manifest(&c, &l, 1, true, NULL);
 	ok(s && strstr(s, DOCKER_MT_MANIFEST) && strstr(s, DOCKER_MT_CONFIG) && !strstr(s, "oci"),
-		"one family: docker");
+	        "one family: docker");
 	free(s);
 	is_str(image_layer_media_type("zstd", false), OCI_MT_LAYER_ZSTD, "zstd");
 	is_str(image_layer_media_type("", true), DOCKER_MT_LAYER, "plain");
