@@ -137,8 +137,9 @@ static int db_fail(struct store *s, const char *what, struct error *err)
 		break;
 	}
 	int e = sqlite3_system_errno(s->db.h);
+	/* SQLite falls back to reading what it may not write, and tells only then. */
 	if (e == 0 && (rc & 0xff) == SQLITE_READONLY)
-		e = EROFS;
+		e = faccessat(s->dirfd, "meta.db", W_OK, AT_EACCESS) < 0 ? errno : EROFS;
 	if (e == 0)
 		e = EIO;
 	(void)err_sys(err, e, "%s in %s/meta.db: %s (SQLite code %d)", what, s->path, text, code);
@@ -171,7 +172,8 @@ int db_step(struct store *s, sqlite3_stmt *st, struct error *err)
 		sqlite3_reset(st);
 		return 0;
 	}
-	(void)db_fail(s, sqlite3_stmt_readonly(st) ? "cannot read" : "cannot write", err);
+	bool read = sqlite3_stmt_readonly(st) && !s->db.open_write;
+	(void)db_fail(s, read ? "cannot read" : "cannot write", err);
 	sqlite3_reset(st);
 	return -1;
 }
@@ -432,6 +434,53 @@ static int set_aside(struct store *s, struct error *err)
 	return 0;
 }
 
+/* integrity - 1 whole, 0 damaged, -1 cannot tell. */
+static int integrity(struct store *s, struct error *err)
+{
+	sqlite3_stmt *st = NULL;
+	if (sqlite3_prepare_v2(s->db.h, "PRAGMA integrity_check(1)", -1, &st, NULL))
+		return db_fail(s, "cannot check", err);
+	int rc = db_step(s, st, err);
+	const char *text = rc > 0 ? (const char *)sqlite3_column_text(st, 0) : NULL;
+	bool whole = text && str_eq(text, "ok");
+	sqlite3_finalize(st);
+	if (rc < 0 || !whole)
+		return rc < 0 ? -1 : 0;
+	/* Are all tables there? */
+	for (int i = 0; i < ST_N; i++)
+		if (!db_stmt(s, (enum db_stmt)i, err))
+			return -1;
+	return 1;
+}
+
+/* is_damaged - look again before tags are given up: a read that failed once can make SQLite take
+ * a whole file for a damaged one. */
+static int is_damaged(struct store *s, struct error *err)
+{
+	int version;
+	int rc = connect_db(s, &version, err);
+	if (rc == 0)
+		rc = version == 0 ? 1 : integrity(s, err);
+	bool damaged = rc == 0 || (rc < 0 && s->db.corrupt);
+	s->db.corrupt = false;
+	db_close(s);
+	return damaged ? 1 : rc < 0 ? -1 : 0;
+}
+
+/* rescue - under the exclusive lock; true if the database can be used again. */
+static bool rescue(struct store *s, dev_t dev, ino_t ino, struct error *err)
+{
+	struct stat st;
+	bool there = fstatat(s->dirfd, "meta.db", &st, AT_SYMLINK_NOFOLLOW) == 0;
+	/* Another process may have replaced it already. */
+	if (!there || st.st_dev != dev || st.st_ino != ino)
+		return true;
+	int rc = is_damaged(s, err);
+	if (rc == 0)
+		return ++s->db.alarms <= 3;
+	return rc > 0 && set_aside(s, err) == 0;
+}
+
 bool db_again(struct store *s, int rc, struct error *err)
 {
 	if (rc >= 0)
@@ -446,12 +495,8 @@ bool db_again(struct store *s, int rc, struct error *err)
 		s->db.corrupt = false;
 		if (store_lock(s, false, &e) == 0) {
 			int changed = go_exclusive(s, &e);
-			struct stat st;
-			bool there = fstatat(s->dirfd, "meta.db", &st, AT_SYMLINK_NOFOLLOW) == 0;
-			/* Another process may have replaced it already. */
-			bool same = there && st.st_dev == dev && st.st_ino == ino;
 			if (changed >= 0)
-				again = !same || set_aside(s, &e) == 0;
+				again = rescue(s, dev, ino, &e);
 			go_back(s, changed);
 			store_unlock(s);
 		}

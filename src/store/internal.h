@@ -79,6 +79,7 @@ struct db {
 	bool open_read, open_write;
 	int mode; /* enum db_mode of the innermost op */
 	int wal_frames;
+	int alarms; /* times a whole file was taken for a damaged one */
 };
 
 struct layer_entry {

@@ -185,7 +185,7 @@ int store_usage(struct store *s, struct store_usage *ret, struct error *err)
 		rc = each(s, &sc, "mounts", &u.caches, &u.n_caches, err);
 	for (size_t i = 0; rc == 0 && i < ARRAY_SIZE(others); i++)
 		rc = each(s, &sc, others[i], &u.other, &n, err);
-	static const char *const files[] = {"meta.db", "meta.db-wal", "meta.db-shm"};
+	static const char *const files[] = {"meta.db", "meta.db-wal", "meta.db-shm", "reserve"};
 	for (size_t i = 0; rc == 0 && i < ARRAY_SIZE(files); i++) {
 		struct stat st;
 		if (fstatat(s->dirfd, files[i], &st, AT_SYMLINK_NOFOLLOW) == 0)
