@@ -106,6 +106,25 @@ static int load_text(const struct build_options *o, const char *dir, char **ret_
 	return 0;
 }
 
+/* parse_definition - BUILDKIT_SYNTAX beats a syntax line; the caller has checked it. When the text
+ * is not a Dockerfile, *ret is its lines alone, for the excerpt below the error. */
+static int parse_definition(const struct build_options *o, struct arena *a, const char *text,
+        size_t n, const char *name, struct df_file **ret, struct error *err)
+{
+	const char *syntax = env_get(&o->build_args, "BUILDKIT_SYNTAX");
+	int line = 0, rc = 0;
+	name = arena_strdup(a, name);
+	if (!syntax || !*syntax) {
+		const char *frontend = df_detect_frontend(a, text, n, &line);
+		rc = df_check_frontend(frontend, name, line, err);
+	}
+	if (rc >= 0)
+		rc = df_parse(a, text, n, name, ret, err);
+	if (rc < 0)
+		*ret = df_lines(a, text, n, name);
+	return rc;
+}
+
 int build_read_definition(
         const struct build_options *o, struct arena *a, struct df_file **ret, struct error *err)
 {
