@@ -8,8 +8,8 @@
 #include "dockerfile/text.h"
 
 #define DEPTH_MAX 200
-#define BYTES_MAX ((size_t)16 << 20)
-#define STEPS_MAX ((size_t)1 << 25)
+#define BYTES_MAX ((size_t)4 << 20)
+#define STEPS_MAX ((size_t)1 << 23)
 
 /* The words a text splits into: white space ends a word unless it is quoted or escaped; an empty
  * word never comes out, quoted or not. */
@@ -85,7 +85,7 @@ static int append(
         struct shell_lex *lex, struct strbuf *out, const char *s, size_t n, struct error *err)
 {
 	if (n > lex->bytes_left)
-		return fail(err, "expansion gives more than 16 MiB of text");
+		return fail(err, "expansion gives more than 4 MiB of text");
 	lex->bytes_left -= n;
 	strbuf_add(out, s, n);
 	return 0;
