@@ -10,6 +10,7 @@
 #include <termios.h>
 
 #include "build/internal.h"
+#include "layer/layer.h"
 #include "sys/path.h"
 
 struct container {
@@ -310,6 +311,8 @@ int container_run(
 	if (rc >= 0 && layer_dir_new(&c.b, &up, err) < 0)
 		rc = -1;
 	if (rc >= 0 && layer_dir_new(&c.b, &work, err) < 0)
+		rc = -1;
+	if (rc >= 0 && layer_prepare_upper(up.tree_fd, &lower.v, c.b.single_id, err) < 0)
 		rc = -1;
 	if (rc >= 0)
 		rc = run_in(&c, &lower, &up, &work, ret_exit, err);

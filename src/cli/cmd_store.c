@@ -74,7 +74,7 @@ int cmd_prune(int argc, char **argv)
 	const char *older = NULL;
 	struct strv words = STRV_INIT;
 	const struct cli_option options[] = {
-	        {"all", 'a', CLI_BOOL, &all, NULL, "images too: empty the store"},
+	        {"all", 'a', CLI_BOOL, &all, NULL, "images and cache mounts too: empty the store"},
 	        {"dry-run", 0, CLI_BOOL, &o.dry_run, NULL,
 	                "say what would go, and why; remove nothing"},
 	        {"keep", 0, CLI_SIZE, &o.keep_bytes, "SIZE",
@@ -95,7 +95,7 @@ int cmd_prune(int argc, char **argv)
 		cli_help("prune", "[OPTIONS]",
 		        "Remove what no image and no running build uses: cached steps, unused "
 		        "layers,\n"
-		        "downloaded blobs, cache mounts. Builds that run meanwhile are not "
+		        "downloaded blobs. Builds that run meanwhile are not "
 		        "disturbed.",
 		        options, NULL);
 		strv_release(&words);
@@ -108,7 +108,7 @@ int cmd_prune(int argc, char **argv)
 	strv_release(&words);
 	if (rc < 0)
 		return cli_usage_error("prune", &err);
-	o.all = true;
+	o.all = all;
 	o.images = all;
 	o.report = report_pruned;
 	o.ctx = &quiet;
