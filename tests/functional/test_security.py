@@ -106,7 +106,7 @@ def test_s10_user_numbers(strake, user):
 
 
 @pytest.mark.parametrize("how", ["mkfifo /etc/passwd", "ln -s /dev/zero /etc/passwd",
-                                 "truncate -s 10G /etc/passwd", "mkdir /etc/passwd"])
+                                 "truncate -s 1G /etc/passwd", "mkdir /etc/passwd"])
 def test_s11_odd_passwd(strake, canary, how):
     result = strake.build(check=False, timeout=60, dockerfile=(
         B + "RUN rm /etc/passwd && %s\nUSER daemon\nRUN id\n" % how))
