@@ -31,7 +31,7 @@ static void program(const char *name, const char *path, const char *without)
 static void print_features(const struct sys_features *f)
 {
 	printf("\nKernel:\n");
-	feature("openat2", f->openat2, "strake needs Linux 5.11");
+	feature("openat2", f->openat2, "strake needs Linux 5.12");
 	feature("user namespaces", f->userns,
 	        "needed without root: sysctl user.max_user_namespaces");
 	feature("overlay (userxattr)", f->overlay_userxattr, "needs Linux 5.11");

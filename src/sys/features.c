@@ -40,24 +40,6 @@ static bool try_openat2(void)
 	return fd >= 0;
 }
 
-static bool try_fs(const char *type)
-{
-	int fs = fsopen(type, FSOPEN_CLOEXEC);
-	bool yes = fs >= 0 && fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) == 0;
-	if (fs >= 0)
-		close(fs);
-	return yes;
-}
-
-static bool try_lowerdir_plus(void)
-{
-	int fs = fsopen("overlay", FSOPEN_CLOEXEC);
-	bool yes = fs >= 0 && fsconfig(fs, FSCONFIG_SET_STRING, "lowerdir+", "/", 0) == 0;
-	if (fs >= 0)
-		close(fs);
-	return yes;
-}
-
 static bool try_overlay(void)
 {
 	int t = sys_tmpfs_mount("mode=700");
@@ -101,10 +83,10 @@ static void run_trials(char *yes)
 	if (unshare(CLONE_NEWNS) < 0)
 		return;
 	(void)mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL);
-	yes[T_MOUNT_API] = try_fs("tmpfs");
-	yes[T_LOWERDIR_PLUS] = try_lowerdir_plus();
+	yes[T_MOUNT_API] = sys_fs_can_create("tmpfs");
+	yes[T_LOWERDIR_PLUS] = sys_overlay_takes_lowerdir_plus();
 	yes[T_OVERLAY] = try_overlay();
-	yes[T_BINFMT] = try_fs("binfmt_misc");
+	yes[T_BINFMT] = sys_fs_can_create("binfmt_misc");
 }
 
 static void kernel_trials(char *yes)

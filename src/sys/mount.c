@@ -10,13 +10,42 @@
 #include <linux/magic.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+
+/* The calls themselves: glibc has wrappers since 2.36 only. Values are the kernel's ABI. */
+#ifndef SYS_mount_setattr
+#define SYS_mount_setattr 442
+#endif
+#ifndef AT_RECURSIVE
+#define AT_RECURSIVE 0x8000
+#endif
+enum { FS_SET_FLAG = 0, FS_SET_STRING = 1, FS_CMD_CREATE = 6 };
+enum { FS_CLOEXEC = 1, TREE_CLONE = 1, MOVE_F_EMPTY_PATH = 0x4, MOVE_T_EMPTY_PATH = 0x40 };
+struct mount_attributes {
+	uint64_t set, clear, propagation, userns_fd;
+};
+
+static int k_fsopen(const char *type)
+{
+	return (int)syscall(SYS_fsopen, type, FS_CLOEXEC);
+}
+
+static int k_fsconfig(int fs, unsigned cmd, const char *key, const void *value)
+{
+	return (int)syscall(SYS_fsconfig, fs, cmd, key, value, 0);
+}
+
+static int k_open_tree(int dirfd, const char *path, unsigned flags)
+{
+	return (int)syscall(SYS_open_tree, dirfd, path, flags | TREE_CLONE | O_CLOEXEC);
+}
 
 /* OVL_MAX_STACK of the kernel; the 501st lowerdir+ fails with EINVAL. */
 #define MAX_LOWERS 500
 
 static int fs_string(int fs, const char *key, const char *value)
 {
-	return fsconfig(fs, FSCONFIG_SET_STRING, key, value, 0) < 0 ? -errno : 0;
+	return k_fsconfig(fs, FS_SET_STRING, key, value) < 0 ? -errno : 0;
 }
 
 static int fs_fd_path(int fs, const char *key, int fd)
@@ -28,18 +57,18 @@ static int fs_fd_path(int fs, const char *key, int fd)
 
 static int fs_finish(int fs, unsigned attrs)
 {
-	if (fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+	if (k_fsconfig(fs, FS_CMD_CREATE, NULL, NULL) < 0)
 		return -errno;
-	int fd = fsmount(fs, FSMOUNT_CLOEXEC, attrs);
+	int fd = (int)syscall(SYS_fsmount, fs, FS_CLOEXEC, attrs);
 	return fd < 0 ? -errno : fd;
 }
 
 static int overlay_fsconfig(const int *lowers, size_t n, int upper, int work, bool read_only)
 {
-	_cleanup_close_ int fs = fsopen("overlay", FSOPEN_CLOEXEC);
+	_cleanup_close_ int fs = k_fsopen("overlay");
 	if (fs < 0)
 		return -errno;
-	if (fsconfig(fs, FSCONFIG_SET_FLAG, "userxattr", NULL, 0) < 0)
+	if (k_fsconfig(fs, FS_SET_FLAG, "userxattr", NULL) < 0)
 		return -errno;
 	/* Highest first. */
 	for (size_t i = n; i-- > 0;) {
@@ -55,7 +84,7 @@ static int overlay_fsconfig(const int *lowers, size_t n, int upper, int work, bo
 			return r;
 		/* No fsync inside the step reaches the disk, nor does the unmount sync: a layer is
 		 * made durable once, when it is published. Kernels before 5.10 do without. */
-		(void)fsconfig(fs, FSCONFIG_SET_FLAG, "volatile", NULL, 0);
+		(void)k_fsconfig(fs, FS_SET_FLAG, "volatile", NULL);
 	}
 	return fs_finish(fs, read_only ? MOUNT_ATTR_RDONLY : 0);
 }
@@ -83,7 +112,7 @@ int sys_overlay_mount_classic(const int *lowers, size_t n, int upper, int work, 
 		r = -errno;
 	if (r < 0)
 		return r;
-	int fd = open_tree(AT_FDCWD, where, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	int fd = k_open_tree(AT_FDCWD, where, 0);
 	r = fd < 0 ? -errno : fd;
 	if (umount2(where, MNT_DETACH) < 0 && r >= 0) {
 		r = -errno;
@@ -128,9 +157,9 @@ static int fs_options(int fs, const char *options)
 		int r;
 		if (eq) {
 			*eq = '\0';
-			r = fsconfig(fs, FSCONFIG_SET_STRING, opt, eq + 1, 0);
+			r = k_fsconfig(fs, FS_SET_STRING, opt, eq + 1);
 		} else {
-			r = fsconfig(fs, FSCONFIG_SET_FLAG, opt, NULL, 0);
+			r = k_fsconfig(fs, FS_SET_FLAG, opt, NULL);
 		}
 		if (r < 0)
 			return -errno;
@@ -140,7 +169,7 @@ static int fs_options(int fs, const char *options)
 
 static int simple_mount(const char *type, const char *options, unsigned attrs)
 {
-	_cleanup_close_ int fs = fsopen(type, FSOPEN_CLOEXEC);
+	_cleanup_close_ int fs = k_fsopen(type);
 	if (fs < 0)
 		return -errno;
 	int r = fs_options(fs, options);
@@ -187,23 +216,34 @@ int sys_cgroup2_mount(void)
 
 int sys_bind_clone(int dirfd, const char *path, bool recursive)
 {
-	int fd = open_tree(dirfd, path,
-	        OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW |
-	                (recursive ? AT_RECURSIVE : 0));
+	int fd = k_open_tree(
+	        dirfd, path, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW | (recursive ? AT_RECURSIVE : 0));
 	return fd < 0 ? -errno : fd;
 }
 
 int sys_mount_attr(int mountfd, bool recursive, uint64_t set, uint64_t clear)
 {
-	struct mount_attr a = {.attr_set = set, .attr_clr = clear};
-	int r = mount_setattr(
-	        mountfd, "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0), &a, sizeof(a));
+	struct mount_attributes a = {.set = set, .clear = clear};
+	long r = syscall(SYS_mount_setattr, mountfd, "",
+	        AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0), &a, sizeof(a));
 	return r < 0 ? -errno : 0;
 }
 
 int sys_mount_attach(int mountfd, int target_fd)
 {
-	int r = move_mount(
-	        mountfd, "", target_fd, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
+	long r = syscall(
+	        SYS_move_mount, mountfd, "", target_fd, "", MOVE_F_EMPTY_PATH | MOVE_T_EMPTY_PATH);
 	return r < 0 ? -errno : 0;
+}
+
+bool sys_fs_can_create(const char *type)
+{
+	_cleanup_close_ int fs = k_fsopen(type);
+	return fs >= 0 && k_fsconfig(fs, FS_CMD_CREATE, NULL, NULL) == 0;
+}
+
+bool sys_overlay_takes_lowerdir_plus(void)
+{
+	_cleanup_close_ int fs = k_fsopen("overlay");
+	return fs >= 0 && k_fsconfig(fs, FS_SET_STRING, "lowerdir+", "/") == 0;
 }

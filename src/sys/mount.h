@@ -8,6 +8,14 @@
 #include_next <sys/mount.h>
 #include "base/base.h"
 
+/* Absent from C libraries older than the calls themselves (glibc before 2.36). */
+#ifndef MOUNT_ATTR_RDONLY
+#define MOUNT_ATTR_RDONLY 0x1
+#define MOUNT_ATTR_NOSUID 0x2
+#define MOUNT_ATTR_NODEV 0x4
+#define MOUNT_ATTR_NOEXEC 0x8
+#endif
+
 /* sys_overlay_mount - a detached overlay mount (fsmount fd). lowers: directory fds, lowest first,
  * at least one; upper < 0: read-only. Uses fsconfig lowerdir+ (6.5), else the lowerdir option with
  * /proc/self/fd/N names; userxattr always. More than 500 lowers: -E2BIG (the caller merges).
@@ -30,5 +38,10 @@ int sys_bind_clone(int dirfd, const char *path, bool recursive) must_check; /* o
 int sys_mount_attr(int mountfd, bool recursive, uint64_t set, uint64_t clear) must_check;
 /* sys_mount_attach - move_mount onto the open (O_PATH) target. */
 int sys_mount_attach(int mountfd, int target_fd) must_check;
+
+/* For sys_features_probe: can a file system of this type be made here; does overlay take
+ * lowerdir+. */
+bool sys_fs_can_create(const char *type);
+bool sys_overlay_takes_lowerdir_plus(void);
 
 #endif

@@ -404,11 +404,11 @@ int sys_privilege_enter(const struct sys_privilege_info *i, struct error *err)
 {
 	if (entered)
 		return 0;
-	if (!sys_kernel_at_least(5, 11)) {
+	if (!sys_kernel_at_least(5, 12)) {
 		err_set(err, ERR_SYSTEM,
-		        "this kernel is too old: strake needs Linux 5.11 or newer");
-		return err_hint(
-		        err, "older kernels have neither openat2 nor unprivileged overlay mounts");
+		        "this kernel is too old: strake needs Linux 5.12 or newer");
+		return err_hint(err, "older kernels lack overlay mounts for users (5.11) and "
+		                     "mount_setattr (5.12)");
 	}
 	int r = 0;
 	switch (i->mode) {

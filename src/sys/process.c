@@ -140,7 +140,7 @@ int sys_wait_pidfd(int pidfd, int *ret_status)
 	siginfo_t si;
 	do {
 		si = (siginfo_t){0};
-		if (waitid(P_PIDFD, (id_t)pidfd, &si, WEXITED) == 0)
+		if (waitid((idtype_t)3 /* P_PIDFD */, (id_t)pidfd, &si, WEXITED) == 0)
 			break;
 		if (errno != EINTR)
 			return -errno;
