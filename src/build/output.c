@@ -20,7 +20,7 @@ struct output_spec {
 	enum { OUT_IMAGE, OUT_EXPORT } kind;
 	struct export_options ex;
 	struct strv names;
-	bool push;
+	bool push, compression_set;
 	char *dest;
 };
 
@@ -105,8 +105,10 @@ static int output_key(
 		strv_split(&s->names, v, ",");
 		return 0;
 	}
-	if (str_eq(k, "compression"))
+	if (str_eq(k, "compression")) {
+		s->compression_set = true;
 		return output_compression(s, spec, v, err);
+	}
 	if (str_eq(k, "compression-level")) {
 		char *end;
 		long n = strtol(v, &end, 10);
@@ -185,6 +187,9 @@ static int output_parse(struct build *b, const char *spec, struct output_spec *s
 		        "--output %s: refusing to write an archive to a terminal", spec);
 		return err_hint(err, "redirect standard output, or name a file with dest=");
 	}
+	/* Tools that load docker archives read plain layers fastest, and so do we write them. */
+	if (s->ex.type == EXPORT_DOCKER && !s->compression_set)
+		s->ex.compression = COMPRESS_NONE;
 	s->ex.dest = s->dest;
 	if (s->ex.rewrite_timestamp && !b->o->has_epoch) {
 		(void)err_set(err, ERR_USAGE,
@@ -220,7 +225,6 @@ static int make_config(struct build *b, const struct graph_target *t, const stru
 	}
 	int64_t sec = 0, nsec = 0;
 	parse_rfc3339(t->config->created, &sec);
-	bool any = false;
 	_cleanup_free_ struct image_step *steps = new0(struct image_step, t->n_history);
 	for (size_t i = 0; i < t->n_history; i++) {
 		const struct graph_history *h = &t->history[i];
@@ -228,17 +232,9 @@ static int make_config(struct build *b, const struct graph_target *t, const stru
 			const struct rootfs *r = outputs[h->node].value;
 			sec = r->created_sec;
 			nsec = r->created_nsec;
-			any = true;
 		}
 		steps[i] =
 		        (struct image_step){h->created_by, h->comment, h->empty_layer, sec, nsec};
-	}
-	if (!any && sec == 0) {
-		/* Metadata over scratch: there is no time to take over but now. */
-		sec = now.tv_sec;
-		nsec = now.tv_nsec;
-		for (size_t i = 0; i < t->n_history; i++)
-			steps[i].created_sec = sec, steps[i].created_nsec = nsec;
 	}
 	if (b->o->squash && t->n_history) {
 		/* One layer, one entry that has it: the last. */
@@ -247,8 +243,9 @@ static int make_config(struct build *b, const struct graph_target *t, const stru
 		size_t last = t->n_history - 1;
 		steps[last].empty_layer = !(top && !top->from_base);
 	}
-	io.now_sec = sec;
-	io.now_nsec = nsec;
+	/* Only where neither a step nor the base has a time. */
+	io.now_sec = now.tv_sec;
+	io.now_nsec = now.tv_nsec;
 	oci_image_init(&ret->config);
 	if (image_finish_config(
 	            t->config, layers, n_layers, steps, t->n_history, &io, &ret->config, err) < 0)
