@@ -124,6 +124,20 @@ static void select_inline(struct selected *s, const struct graph_copy_source *sr
 	hash_inline(h, src);
 }
 
+/* single_file - the pattern that means the one file of a download's layer. A name that reads as a
+ * pattern itself cannot be written literally, but then "*" can only mean that file. */
+static void single_file(const struct build_view *v, struct strv *patterns)
+{
+	const char *name = "*";
+	for (size_t i = 0; i < v->trees[0]->n; i++) {
+		const struct tree_entry *e = &v->trees[0]->entries[i];
+		if (e->type == TREE_REG && !strpbrk(e->path, "*?[\\"))
+			name = e->path;
+	}
+	strv_release(patterns);
+	strv_add(patterns, name);
+}
+
 /* select_group - sources [from, to) share one input. 1 done; 0: its layers are not here and
  * `fetch` is not allowed. */
 static int select_group(struct build *b, const struct graph_node *n, const struct solve_output *in,
@@ -157,6 +171,8 @@ static int select_group(struct build *b, const struct graph_node *n, const struc
 			strv_release(&patterns);
 			return 0;
 		}
+		if (rc >= 0 && op == GRAPH_HTTP)
+			single_file(v, &patterns);
 		if (rc >= 0)
 			rc = source_view_select(&v->v, v->fds, &what, sel, err);
 	}

@@ -271,7 +271,6 @@ static void test_layout(struct store *s, struct store_lease *l)
 	is_int(write_out(s, l, EXPORT_OCI, "layout", &o, NULL), 0, "a second tag into it");
 	image.names.v[0][strlen(image.names.v[0]) - 1] = '1';
 	is_int(write_out(s, l, EXPORT_OCI, "layout", &o, NULL), 0, "the first once more");
-	_cleanup_free_ char *other = in_dir("");
 	is_int(write_out(s, l, EXPORT_OCI, "", &o, NULL), ERR_USAGE,
 	        "not into a foreign directory");
 
