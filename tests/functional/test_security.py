@@ -95,14 +95,14 @@ def test_s7_seccomp_and_insecure(strake):
         assert 1 <= result.code <= 123 and flag in result.err
 
 
-@pytest.mark.parametrize("user", ["4294967296", "2147483648", "-1", "0x0", "99999999999999999999"])
-def test_s10_user_numbers(strake, user):
+@pytest.mark.parametrize("number", ["4294967296", "2147483648", "-1", "0x0", "99999999999999999999"])
+def test_s10_user_numbers(strake, number):
     result = strake.build(check=False, dockerfile=(
-        B + "RUN echo '%s:x:0:0::/:/bin/sh' >>/etc/passwd\nUSER %s\nRUN id -u\n" % (user, user)))
+        B + "RUN echo '%s:x:0:0::/:/bin/sh' >>/etc/passwd\nUSER %s\nRUN id -u\n" % (number, number)))
     if result.code == 0:
         assert not re.search(r"^#\d+ \S+ 0$", result.err, re.M), "it became root"
     else:
-        assert result.code <= 123 and user in result.err
+        assert result.code <= 123 and number in result.err
 
 
 @pytest.mark.parametrize("how", ["mkfifo /etc/passwd", "ln -s /dev/zero /etc/passwd",
