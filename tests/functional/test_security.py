@@ -97,16 +97,15 @@ def test_s7_seccomp_and_insecure(strake):
 
 @pytest.mark.parametrize("number", ["4294967296", "2147483648", "-1", "0x0", "99999999999999999999"])
 def test_s10_user_numbers(strake, number):
-    result = strake.build(check=False, dockerfile=(
-        B + "RUN echo '%s:x:0:0::/:/bin/sh' >>/etc/passwd\nUSER %s\nRUN id -u\n" % (number, number)))
-    if result.code == 0:
-        assert not re.search(r"^#\d+ \S+ 0$", result.err, re.M), "it became root"
-    else:
-        assert result.code <= 123 and number in result.err
+    """A number out of range is no name, even where passwd has a line for it."""
+    line = "echo '%s:x:0:0::/:/bin/sh' >>/etc/passwd" % number if number.isdigit() else "true"
+    result = strake.build(check=False,
+                          dockerfile=B + "RUN %s\nUSER %s\nRUN id -u\n" % (line, number))
+    assert 1 <= result.code <= 123 and number in result.err, result
 
 
 @pytest.mark.parametrize("how", ["mkfifo /etc/passwd", "ln -s /dev/zero /etc/passwd",
-                                 "truncate -s 1G /etc/passwd", "mkdir /etc/passwd"])
+                                 "truncate -s 64M /etc/passwd", "mkdir /etc/passwd"])
 def test_s11_odd_passwd(strake, canary, how):
     result = strake.build(check=False, timeout=60, dockerfile=(
         B + "RUN rm /etc/passwd && %s\nUSER daemon\nRUN id\n" % how))
