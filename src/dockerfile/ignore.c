@@ -216,10 +216,24 @@ static size_t count_slashes(const char *s)
 	return n;
 }
 
+/* plain_prefix - how much of a pattern stands for itself: up to a wildcard, or to a byte that is no
+ * UTF-8, which stands for any such byte. */
+static size_t plain_prefix(const char *text)
+{
+	const char *p = text, *end = text + strlen(text);
+	while (p < end && !strchr("*?[\\^", *p)) {
+		size_t width;
+		if (text_decode(p, end, &width) == RUNE_ERROR)
+			break;
+		p += width;
+	}
+	return (size_t)(p - text);
+}
+
 /* may_match_below - could the pattern match a path below dir? False only if it surely cannot. */
 static bool may_match_below(const char *text, const char *dir, size_t dir_len)
 {
-	size_t plain = strcspn(text, "*?[\\^");
+	size_t plain = plain_prefix(text);
 	if (plain > dir_len)
 		return text[dir_len] == '/' && memcmp(text, dir, dir_len) == 0;
 	if (!text[plain] || memcmp(text, dir, plain) != 0)

@@ -44,6 +44,10 @@ static void test_reinclude(void)
 	ig = parse("*\n!**/keep\n");
 	ok(df_ignore_may_reinclude(ig, "x/y/z"), "two stars reach everywhere");
 	df_ignore_free(ig);
+	ig = parse("*\n!\xf1*/a\n");
+	ok(!df_ignore_match(ig, "\xf2x/a", NULL), "a byte that is no UTF-8 matches any other");
+	ok(df_ignore_may_reinclude(ig, "\xf2x"), "so the walk must look there");
+	df_ignore_free(ig);
 	ig = parse("*\n");
 	ok(!df_ignore_may_reinclude(ig, "x"), "no exception at all");
 	df_ignore_free(ig);
