@@ -8,10 +8,12 @@
 #include <endian.h>
 
 #include "base/strbuf.h"
+#include "codec/checksum.h"
 
-static const char magic[8] = {'S', 'T', 'R', 'A', 'K', 'T', 'R', '1'};
+static const char magic[8] = {'S', 'T', 'R', 'A', 'K', 'T', 'R', '2'};
 
 #define HEAD_SIZE 16  /* magic, number of entries */
+#define SUM_SIZE 8    /* checksum64 of all before it */
 #define FIXED_SIZE 32 /* of an entry, before its variable part */
 
 enum { F_OPAQUE = 1, F_DIGEST = 2, F_LINK = 4, F_DEVICE = 8, F_XATTRS = 16, F_ALL = 31 };
@@ -71,16 +73,15 @@ static void encode_entry(struct strbuf *sb, const struct tree_entry *e)
 void tree_encode(const struct tree *t, void **ret_buf, size_t *ret_n)
 {
 	struct strbuf sb = STRBUF_INIT;
-	unsigned char count[8];
-	put64(count, t->n);
-	strbuf_grow(&sb, HEAD_SIZE + t->n * (FIXED_SIZE + 80) + 32);
+	unsigned char number[8];
+	put64(number, t->n);
+	strbuf_grow(&sb, HEAD_SIZE + t->n * (FIXED_SIZE + 80) + SUM_SIZE);
 	strbuf_add(&sb, magic, sizeof(magic));
-	strbuf_add(&sb, count, sizeof(count));
+	strbuf_add(&sb, number, sizeof(number));
 	for (size_t i = 0; i < t->n; i++)
 		encode_entry(&sb, &t->entries[i]);
-	struct digest d;
-	sha256_buf(sb.buf, sb.len, &d);
-	strbuf_add(&sb, d.b, sizeof(d.b));
+	put64(number, checksum64(sb.buf, sb.len));
+	strbuf_add(&sb, number, sizeof(number));
 	*ret_n = sb.len;
 	*ret_buf = strbuf_detach(&sb);
 }
@@ -158,7 +159,7 @@ static bool path_ok(const char *p)
 	if (*p == '\0')
 		return true; /* the root */
 	for (;;) {
-		size_t n = strcspn(p, "/");
+		size_t n = (size_t)(strchrnul(p, '/') - p);
 		if (n == 0 || (n == 1 && p[0] == '.') || (n == 2 && p[0] == '.' && p[1] == '.'))
 			return false;
 		if (p[n] == '\0')
@@ -167,9 +168,31 @@ static bool path_ok(const char *p)
 	}
 }
 
+/* path_follows - is the path well formed and behind prev in tree order? prev is known to be well
+ * formed, and neighbours share most of their bytes: those are skipped by words, and only what is
+ * new is looked at. Both lengths are without the NUL; all of prev and path may be read. */
+static bool path_follows(const char *prev, size_t prev_len, const char *path, size_t len)
+{
+	size_t i = 0, min = MIN(prev_len, len);
+	uint64_t a, b;
+	for (; i + sizeof(a) <= min; i += sizeof(a)) {
+		memcpy(&a, prev + i, sizeof(a));
+		memcpy(&b, path + i, sizeof(b));
+		if (a != b)
+			break;
+	}
+	while (i < min && prev[i] == path[i])
+		i++;
+	if (tree_path_cmp(prev + i, path + i) >= 0)
+		return false;
+	while (i > 0 && path[i - 1] != '/')
+		i--;
+	return path_ok(path + i) && path[i] != '\0';
+}
+
 static bool entry_ok(const struct tree_entry *e)
 {
-	if (e->type < TREE_REG || e->type > TREE_WHITEOUT || !path_ok(e->path))
+	if (e->type < TREE_REG || e->type > TREE_WHITEOUT)
 		return false;
 	if (e->mtime_nsec > 999999999 || (e->type != TREE_REG && (e->size || e->has_digest)))
 		return false;
@@ -185,7 +208,8 @@ static bool entry_ok(const struct tree_entry *e)
 	}
 }
 
-static void take_entry(struct cursor *c, struct arena *a, struct tree_entry *e)
+/* take_entry - returns the length of its path. */
+static size_t take_entry(struct cursor *c, struct arena *a, struct tree_entry *e)
 {
 	uint32_t head = take32(c);
 	unsigned flags = head >> 8 & 0xff;
@@ -197,6 +221,7 @@ static void take_entry(struct cursor *c, struct arena *a, struct tree_entry *e)
 	e->mtime_sec = (int64_t)take64(c);
 	e->size = take64(c);
 	e->path = take_str(c);
+	size_t len = c->bad ? 0 : (size_t)((const char *)c->p - 1 - e->path);
 	e->opaque = flags & F_OPAQUE;
 	if (flags & F_LINK)
 		e->link = take_str(c);
@@ -215,16 +240,17 @@ static void take_entry(struct cursor *c, struct arena *a, struct tree_entry *e)
 		take_xattrs(c, a, e);
 	if (flags & ~(unsigned)F_ALL || e->mode > 07777 || (!c->bad && !entry_ok(e)))
 		c->bad = true;
+	return len;
 }
 
 int tree_decode(const void *p, size_t n, const char *what, struct tree *ret, struct error *err)
 {
-	struct digest want;
-	if (n < HEAD_SIZE + sizeof(want.b) || memcmp(p, magic, sizeof(magic)) != 0)
+	if (n < HEAD_SIZE + SUM_SIZE || memcmp(p, magic, sizeof(magic)) != 0)
 		return err_set(err, ERR_INTEGRITY, "%s: not a tree manifest", what);
-	size_t body = n - sizeof(want.b);
-	sha256_buf(p, body, &want);
-	if (memcmp(want.b, (const char *)p + body, sizeof(want.b)) != 0)
+	size_t body = n - SUM_SIZE, last_len = 0;
+	struct cursor sum = {
+	        .p = (const unsigned char *)p + body, .end = (const unsigned char *)p + n};
+	if (take64(&sum) != checksum64(p, body))
 		return err_set(err, ERR_INTEGRITY, "%s: tree manifest is damaged (checksum)", what);
 
 	_cleanup_tree_ struct tree t = TREE_INIT;
@@ -237,8 +263,11 @@ int tree_decode(const void *p, size_t n, const char *what, struct tree *ret, str
 	t.cap = count;
 	for (; t.n < count; t.n++) {
 		struct tree_entry *e = &t.entries[t.n];
-		take_entry(&c, &t.arena, e);
-		if (c.bad || (t.n && tree_path_cmp(e[-1].path, e->path) >= 0))
+		size_t len = take_entry(&c, &t.arena, e);
+		bool fine = !c.bad && (t.n ? path_follows(e[-1].path, last_len, e->path, len)
+		                           : path_ok(e->path));
+		last_len = len;
+		if (!fine)
 			return err_set(err, ERR_INTEGRITY,
 			        "%s: tree manifest is malformed (entry %zu)", what, t.n);
 	}

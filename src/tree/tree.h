@@ -89,7 +89,7 @@ void tree_digest(const struct tree *t, struct digest *out);
 /* tree_total_size - sum of TREE_REG sizes. */
 uint64_t tree_total_size(const struct tree *t);
 
-/* Serialised form: magic, version, entries, trailing sha256 over all before it. decode checks all
+/* Serialised form: magic, version, entries, trailing checksum over all before it. decode checks all
  * bounds, order and the checksum: ERR_INTEGRITY otherwise. */
 void tree_encode(const struct tree *t, void **ret_buf, size_t *ret_n);
 int tree_decode(

@@ -1,4 +1,5 @@
 /* sha256 and digests: FIPS 180-4 vectors and the strictness of digest_parse (RELIABILITY T11). */
+#include "codec/checksum.h"
 #include "codec/sha256_impl.h"
 #include "../tap.h"
 
@@ -129,6 +130,8 @@ static void implementations(void)
 int main(void)
 {
 	implementations();
+	/* the check value of CRC-64/XZ */
+	ok(checksum64("123456789", 9) == 0x995dc9bbdf1939faULL, "checksum64");
 	vectors();
 	framing();
 	parse();

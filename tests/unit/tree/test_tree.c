@@ -219,7 +219,7 @@ static void manifest(void)
 	        "golden tree digest");
 	sha256_buf(buf, n, &d1);
 	is_str(digest_hex(&d1, hex),
-	        "703dbaab4d4af9c56ae3819c0937b628b8e7384488b8a5109fa629c71d0f56ad",
+	        "77b8eaa1c72de44fb2aa2c1d6d80e3810f77c8b0e9786af96bd75fde6b319c3a",
 	        "golden manifest");
 	_cleanup_free_ void *again = NULL;
 	size_t m;
@@ -269,6 +269,15 @@ static void structure(void)
 		_cleanup_tree_ struct tree t = TREE_INIT;
 		add_reg(&t, bad[i], 0);
 		hostile(&t, bad[i]);
+	}
+	/* Behind a neighbour that shares its beginning. */
+	static const char *const follow[] = {"etc/conf.d/", "etc/conf.d//x", "etc/conf.d/./x",
+	        "etc/conf.d/../x", "etc/conf.d/..", "etc/conf.d/.", "etc/conf.d/x/.."};
+	for (size_t i = 0; i < ARRAY_SIZE(follow); i++) {
+		_cleanup_tree_ struct tree n = TREE_INIT;
+		add_dir(&n, "etc/conf.d");
+		add_reg(&n, follow[i], 0);
+		hostile(&n, follow[i]);
 	}
 	_cleanup_tree_ struct tree t = TREE_INIT;
 	add_reg(&t, "b", 0);
