@@ -1,4 +1,5 @@
 /* export/export.c - export_write: from options to the writer that serves them. */
+#include "base/log.h"
 #include "export/internal.h"
 
 static int check(size_t n, const struct export_options *o, struct error *err)
@@ -14,6 +15,8 @@ static int check(size_t n, const struct export_options *o, struct error *err)
 	if (o->type == EXPORT_DOCKER && !o->tar)
 		return err_set(
 		        err, ERR_USAGE, "a docker archive is a tar; tar=false needs type=oci");
+	if (o->type == EXPORT_OCI && !o->tar && str_eq(o->dest, "-"))
+		return err_set(err, ERR_USAGE, "tar=false needs dest=DIRECTORY");
 	if (o->annotations && !o->oci_mediatypes)
 		return err_set(err, ERR_USAGE,
 		        "docker's media types have no annotations: leave out oci-mediatypes=false");
@@ -22,6 +25,20 @@ static int check(size_t n, const struct export_options *o, struct error *err)
 		return err_hint(err, "annotate the manifest instead");
 	}
 	return 0;
+}
+
+static int write_layout(struct store *s, struct store_lease *l, const struct export_image *images,
+        size_t n, const struct export_options *o, struct pool *pool, struct oci_descriptor *ret,
+        struct error *err)
+{
+	_cleanup_(export_plan_release) struct plan p = {0};
+	if (plan_make(&p, s, l, images, n, o, o->compression == COMPRESS_NONE, pool, err) < 0)
+		return -1;
+	int r = o->type == EXPORT_OCI && !o->tar ? write_layout_dir(s, l, &p, o, err)
+	                                         : write_layout_tar(s, l, &p, o, err);
+	if (r == 0 && ret)
+		oci_descriptor_copy(ret, &p.top);
+	return r;
 }
 
 int export_write(struct store *s, struct store_lease *l, const struct export_image *images,
@@ -33,7 +50,6 @@ int export_write(struct store *s, struct store_lease *l, const struct export_ima
 		o.oci_mediatypes = true; /* of its OCI half; docker's own half has none */
 	if (check(n, &o, err) < 0)
 		return -1;
-	bool plain = o.compression == COMPRESS_NONE;
 	/* For a file system the manifest is only its name: no layer is compressed for it. */
 	if (o.type == EXPORT_TAR || o.type == EXPORT_LOCAL) {
 		if (write_rootfs(s, l, images, n, &o, err) < 0)
@@ -42,12 +58,13 @@ int export_write(struct store *s, struct store_lease *l, const struct export_ima
 			*ret = (struct oci_descriptor){0};
 		return 0;
 	}
-	_cleanup_(export_plan_release) struct plan p = {0};
-	if (plan_make(&p, s, l, images, n, &o, plain, pool, err) < 0)
-		return -1;
-	int r = o.type == EXPORT_OCI && !o.tar ? write_layout_dir(s, l, &p, &o, err)
-	                                       : write_layout_tar(s, l, &p, &o, err);
-	if (r == 0 && ret)
-		oci_descriptor_copy(ret, &p.top);
+	/* A blob that turns out damaged is set aside by the store while it is read; the second time
+	 * the layer is made anew. Bytes that left through a pipe cannot be taken back. */
+	int r = write_layout(s, l, images, n, &o, pool, ret, err);
+	if (r < 0 && err->class == ERR_INTEGRITY && (!o.tar || output_is_replaced(o.dest))) {
+		log_debug("export again: %s", err->msg);
+		error_release(err);
+		r = write_layout(s, l, images, n, &o, pool, ret, err);
+	}
 	return r;
 }

@@ -81,6 +81,8 @@ struct output {
 	struct sink *sink; /* of fd */
 };
 int output_open(struct output *o, const char *path, struct error *err) must_check;
+/* output_is_replaced - will path appear whole or not at all (a plain file)? */
+bool output_is_replaced(const char *path);
 int output_commit(struct output *o, struct error *err) must_check;
 void output_release(struct output *o); /* removes what was not committed */
 

@@ -58,6 +58,14 @@ int output_open(struct output *o, const char *path, struct error *err)
 	return 0;
 }
 
+bool output_is_replaced(const char *path)
+{
+	struct stat st;
+	if (str_eq(path, "-"))
+		return false;
+	return lstat(path, &st) < 0 || S_ISREG(st.st_mode); /* trusted-path: the user's dest= */
+}
+
 int output_commit(struct output *o, struct error *err)
 {
 	if (sink_finish(o->sink, err) < 0)

@@ -21,14 +21,14 @@ int registry_client_new(
 	pthread_mutex_init(&c->lock, NULL);
 	if (o)
 		c->opt = *o;
+	/* This path is needed later: credentials are read when a server asks for them. */
+	c->opt.docker_config = o && o->docker_config ? xstrdup(o->docker_config) : NULL;
+	c->opt.config_path = NULL;
 	registry_config_init(&c->config);
-	if (registry_config_load(&c->config, c->opt.config_path, err) < 0) {
+	if (registry_config_load(&c->config, o ? o->config_path : NULL, err) < 0) {
 		registry_client_free(c);
 		return -1;
 	}
-	/* Paths are needed later: credentials are read only when a server asks for them. */
-	c->opt.docker_config = o && o->docker_config ? xstrdup(o->docker_config) : NULL;
-	c->opt.config_path = NULL;
 	c->http = http_new(&c->config, c->opt.cancelled);
 	*ret = c;
 	return 0;

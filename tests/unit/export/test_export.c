@@ -500,6 +500,23 @@ static void test_refusals(struct store *s, struct store_lease *l)
 static void test_damage(struct store *s, struct store_lease *l)
 {
 	char hex[DIGEST_HEX_MAX];
+	struct error err = ERROR_INIT;
+	struct oci_descriptor d = {0};
+	is_int(export_layer_blob(s, l, &diff_a, COMPRESS_GZIP, -1, false, 1, false, &d, &err), 0,
+	        "a compressed layer");
+	_cleanup_free_ char *blob_path =
+	        xasprintf("%s/main/blobs/sha256/%s", dir, digest_hex(&d.digest, hex));
+	chmod(blob_path, 0600);
+	_cleanup_close_ int blob_fd = open(blob_path, O_WRONLY | O_CLOEXEC);
+	ok(blob_fd >= 0 && pwrite(blob_fd, "X", 1, 5000) == 1, "whose blob is damaged");
+	struct export_options gz = {.tar = true, .compression = COMPRESS_GZIP, .n_threads = 1};
+	is_int(write_out(s, l, EXPORT_OCI, "healed.tar", &gz, NULL), 0, "is made anew");
+	char one[DIGEST_STR_MAX], two[DIGEST_STR_MAX];
+	_cleanup_free_ char *healed = in_dir("healed.tar"), *was = in_dir("o.tar");
+	file_digest(healed, one);
+	file_digest(was, two);
+	is_str(one, two, "with the same bytes");
+	oci_descriptor_release(&d);
 	_cleanup_free_ char *path =
 	        xasprintf("%s/main/layers/%s/tree/big", dir, digest_hex(&diff_a, hex));
 	chmod(path, 0600);
