@@ -10,6 +10,7 @@ import base64
 import hashlib
 import json
 import os
+import random
 import socket
 import ssl
 import struct
@@ -251,6 +252,34 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(f"X-{i}", "y" * 100)
         self.end_headers()
         self.close_connection = True
+
+    def repo_chaos(self, path):
+        """/v2/chaos/SEED/x/...: each request meets a fate that depends on the seed alone."""
+        seed = path.split("/")[3]
+        n = bump("chaos" + seed)
+        fate = random.Random(f"{seed} {n}")
+        kind = fate.choice(["fine", "fine", "fine", "cut", "500", "503", "429", "404", "rst",
+                            "flip", "range", "break"])
+        if kind in ("500", "503", "429", "404"):
+            self.body()
+            return self.error(int(kind), "CHAOS", "chaos",
+                              [("Retry-After", "0")] if kind == "429" else [])
+        if kind == "rst":
+            return self.reset()
+        if "/uploads/" in path or self.command not in ("GET", "HEAD"):
+            return self.registry(path, break_after=fate.randrange(1, 1 << 20)
+                                 if kind == "break" else None)
+        if kind == "cut":
+            return self.part(fate.randrange(len(BLOB)))
+        start = self.range_start()
+        if kind == "flip" and seed.endswith("7"):
+            body = bytearray(BLOB[start:])
+            body[fate.randrange(len(body))] ^= 1
+            return self.answer(206 if start else 200, bytes(body), [
+                ("Content-Range", f"bytes {start}-{len(BLOB) - 1}/{len(BLOB)}")])
+        if kind == "range":
+            return self.answer(200, BLOB)
+        return self.part()
 
     # --- redirects -------------------------------------------------------------------------
 

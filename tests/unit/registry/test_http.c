@@ -11,6 +11,7 @@
 #include "registry/registry.h"
 
 #define BLOB_SIZE (1 << 20)
+#define CHAOS_RUNS 60 /* $CHAOS_RUNS for more */
 
 extern char **environ;
 
@@ -586,6 +587,34 @@ static void test_push(struct registry_client *c)
 	free(server_log());
 }
 
+/* Seeded chaos: every run ends, and what succeeds is right. */
+static void test_chaos(struct registry_client *unused)
+{
+	struct registry_client *c = client("retry-pause = 1\nretries = 4\n");
+	int pulled = 0, pushed = 0, wrong = 0, odd = 0;
+	const char *more = getenv("CHAOS_RUNS");
+	int runs = more ? atoi(more) : CHAOS_RUNS;
+	(void)unused;
+	for (int seed = 0; seed < runs; seed++) {
+		char repo[32];
+		snprintf(repo, sizeof(repo), "chaos/%d", seed);
+		int class = get_blob(c, host[0], repo);
+		pulled += class == 0;
+		wrong += class == -1;
+		odd += class > 0 && class != ERR_NETWORK && class != ERR_INTEGRITY &&
+		       class != ERR_NOT_FOUND;
+		class = put(c, repo);
+		pushed += class == 0;
+		odd += class > 0 && class != ERR_NETWORK && class != ERR_NOT_FOUND;
+	}
+	is_int(wrong, 0, "F9: no wrong bytes pass for right ones");
+	is_int(odd, 0, "F9: failures are named for what they are");
+	printf("# of %d runs, %d pulls and %d pushes came through\n", runs, pulled, pushed);
+	ok(pulled > runs / 3 && pushed > runs / 3, "F9: many come through");
+	registry_client_free(c);
+	free(server_log());
+}
+
 int main(int argc, char **argv)
 {
 	if (argc != 3)
@@ -606,8 +635,8 @@ int main(int argc, char **argv)
 		snprintf(host[i], sizeof(host[i]), "127.0.0.1:%d", ports[i]);
 
 	void (*const tests[])(struct registry_client *) = {test_good, test_digests, test_redirects,
-	        test_zones, test_tokens, test_faults, test_mirrors, test_tls, test_fetch,
-	        test_push};
+	        test_zones, test_tokens, test_faults, test_mirrors, test_tls, test_fetch, test_push,
+	        test_chaos};
 	for (size_t i = 0; i < ARRAY_SIZE(tests); i++) {
 		struct registry_client *c = client("");
 		tests[i](c);
