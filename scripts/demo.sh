@@ -35,8 +35,13 @@ say "strake run hello"
 
 say "The second build: nothing runs"
 start=$(date +%s%N)
-"$strake" build --progress=plain -t hello "$gcc_image" examples/hello-c 2>&1 | tee /dev/stderr |
-	grep -qE '^#[0-9]+ CACHED$'
+second=$("$strake" build --progress=plain -t hello "$gcc_image" examples/hello-c 2>&1)
 end=$(date +%s%N)
-echo
-echo "fully cached in $(((end - start) / 1000000)) ms"
+printf '%s\n' "$second"
+# every numbered step that names an instruction must be followed by its CACHED line
+if ! awk '/^#[0-9]+ \[.*\] (RUN|COPY|WORKDIR) / { want[$1] = 1 } /^#[0-9]+ CACHED$/ { delete want[$1] }
+	END { for (step in want) exit 1 }' <<<"$second"; then
+	echo "the second build ran a step again" >&2
+	exit 1
+fi
+printf '\nfully cached in %d ms\n' $(((end - start) / 1000000))
