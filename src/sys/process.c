@@ -74,11 +74,12 @@ static int child_setup(struct plan *p)
 	int r = place_fds(p);
 	if (r < 0)
 		return r;
-	/* exec keeps ignored signals ignored: a child must not inherit our SIGPIPE. */
-	struct sigaction dfl = {.sa_handler = SIG_DFL};
-	for (int i = 1; i < 32; i++)
-		if (i != SIGKILL && i != SIGSTOP)
-			sigaction(i, &dfl, NULL);
+	/* exec keeps ignored signals ignored: a child must not inherit our SIGPIPE. By number,
+	 * because libc does not let its own two signals be touched, which our parent may have
+	 * ignored. */
+	static const unsigned long dfl[8]; /* the kernel's struct sigaction: SIG_DFL, no flags */
+	for (long i = 1; i <= 64; i++)
+		(void)!syscall(SYS_rt_sigaction, i, dfl, NULL, 8L);
 	sigset_t none;
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
