@@ -194,6 +194,10 @@ static void port_event(
 		ui_step_done(b->ui, UI_NODE_ID(n));
 		break;
 	case SOLVE_FAILED:
+		if (b->lost) {
+			ui_step_cancelled(b->ui, UI_NODE_ID(n));
+			break;
+		}
 		if (n->op == GRAPH_COPY || n->op == GRAPH_WORKDIR)
 			ui_step_start(b->ui, UI_NODE_ID(n), n->shown);
 		ui_step_error(b->ui, UI_NODE_ID(n), err->msg);
@@ -311,14 +315,8 @@ static int plan(struct build *b, const struct plan_options *p, struct error *err
 	}
 }
 
-static int solve(struct build *b, struct error *err)
+static int solve_once(struct build *b, const uint32_t *targets, struct error *err)
 {
-	const struct graph *g = b->graph;
-	b->running = new0(struct sandbox_process *, g->n_nodes);
-	_cleanup_free_ uint32_t *targets = new0(uint32_t, g->n_targets);
-	for (size_t i = 0; i < g->n_targets; i++)
-		targets[i] = g->targets[i].node;
-	ui_total(b->ui, (unsigned)g->n_nodes);
 	struct solve_options so = {.jobs = b->o->jobs};
 	struct solve_ports ports = {.ctx = b,
 	        .probe = port_probe,
@@ -330,10 +328,33 @@ static int solve(struct build *b, struct error *err)
 	        .event = port_event};
 	struct solve_output *outputs;
 	struct solve_stats stats;
-	if (solve_run(g, targets, g->n_targets, &so, &ports, &outputs, &stats, err) < 0)
+	if (solve_run(b->graph, targets, b->graph->n_targets, &so, &ports, &outputs, &stats, err) <
+	        0)
 		return -1;
 	int rc = build_outputs(b, outputs, err);
 	free(outputs);
+	return rc;
+}
+
+static int solve(struct build *b, struct error *err)
+{
+	const struct graph *g = b->graph;
+	b->running = new0(struct sandbox_process *, g->n_nodes);
+	_cleanup_free_ uint32_t *targets = new0(uint32_t, g->n_targets);
+	for (size_t i = 0; i < g->n_targets; i++)
+		targets[i] = g->targets[i].node;
+	ui_total(b->ui, (unsigned)g->n_nodes);
+	/* A recorded layer is read only when it is needed, and may turn out damaged then. It has
+	 * been set aside, so that solving again finds it missing and makes it anew. Each round sets
+	 * at least one layer aside; a disk that damages faster than that is not to be outrun. */
+	int rc = solve_once(b, targets, err);
+	for (int round = 0; rc < 0 && b->lost && round < 64; round++) {
+		b->lost = b->cancelled = false;
+		for (size_t i = 0; i < b->n_images; i++)
+			b->images[i]->ensured = false;
+		error_release(err);
+		rc = solve_once(b, targets, err);
+	}
 	return rc;
 }
 

@@ -85,6 +85,7 @@ struct build {
 
 	struct sandbox_process **running; /* per node; under lock */
 	bool cancelled;
+	bool lost; /* a layer that was on record turned out damaged: solve once more; under lock */
 	struct build_result *result;
 	char *id; /* of this build: time and pid */
 };

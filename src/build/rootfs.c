@@ -110,6 +110,9 @@ int build_view_open(
 	}
 	rc = open_layers(b, chain, ret, err);
 	if (rc == 0) {
+		pthread_mutex_lock(&b->lock);
+		b->lost = true;
+		pthread_mutex_unlock(&b->lock);
 		(void)err_set(err, ERR_INTEGRITY,
 		        "a layer that this build made or used is gone from the store");
 		return err_hint(err, "run the build again; `strake fsck` tells what happened");

@@ -316,6 +316,15 @@ enum moved { MOVED_NO, MOVED_IN, MOVED_DROPPED };
 
 /* move_in - in the write transaction, perhaps twice (a damaged database is made anew and the
  * transaction repeated): *moved remembers. MOVED_DROPPED: a good one was there. */
+/* reads_well - a layer that is to be taken instead of the new one: damage that only its reading
+ * would show later must show now, while the new one is still at hand. */
+static bool reads_well(struct store *s, const struct digest *d)
+{
+	_cleanup_tree_ struct tree t = TREE_INIT;
+	_cleanup_error_ struct error err = ERROR_INIT;
+	return store_layer_manifest(s, d, &t, &err) == 0;
+}
+
 static int move_in(struct store *s, struct store_lease *l, const char *name,
         const struct layer_info *info, struct found *f, enum moved *moved, struct error *err)
 {
@@ -326,7 +335,7 @@ static int move_in(struct store *s, struct store_lease *l, const char *name,
 		f->info = *info;
 		return put_row(s, info, err);
 	}
-	if (f->state == LAYER_GOOD) {
+	if (f->state == LAYER_GOOD && reads_well(s, &info->diff_id)) {
 		*moved = MOVED_DROPPED;
 		return 0;
 	}

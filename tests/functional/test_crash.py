@@ -96,3 +96,20 @@ def test_daemonised_child_dies_with_its_step(strake):
                             "done' </dev/null >/dev/null 2>&1 &); sleep 0.3\n"
                             "RUN a=$(cat /tick); sleep 1; test \"$a\" = \"$(cat /tick)\"\n")
     assert len(executed(result)) == 2
+
+
+def test_damaged_manifests_are_a_miss(strake):
+    """Every manifest of the store is garbage: said, set aside, and built anew in one go."""
+    text = "FROM busybox\nRUN true\nRUN echo a >/a\nRUN true\n"
+    first = strake.image(dockerfile=text, name="first")
+    damaged = 0
+    for layer in os.listdir(os.path.join(strake.store, "layers")):
+        path = os.path.join(strake.store, "layers", layer, "manifest")
+        os.chmod(path, 0o600)
+        with open(path, "r+b") as f:
+            f.write(b"garbage!")
+        damaged += 1
+    assert damaged >= 3
+    again = strake.image(dockerfile=text, name="again")
+    assert {p: e.digest for p, e in again.tree().items()} == {
+        p: e.digest for p, e in first.tree().items()}
