@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include "base/human.h"
@@ -62,6 +63,12 @@ int build_enter(struct build *b, struct error *err)
 	if (rc < 0)
 		return -1;
 	b->entered = true;
+	/* A deep image takes a descriptor a layer, here and in the step's own process. */
+	struct rlimit nofile;
+	if (getrlimit(RLIMIT_NOFILE, &nofile) == 0) {
+		nofile.rlim_cur = nofile.rlim_max;
+		(void)setrlimit(RLIMIT_NOFILE, &nofile);
+	}
 	b->pool = pool_new((unsigned)MAX(sysconf(_SC_NPROCESSORS_ONLN), 1));
 	b->sandbox = sandbox_context_new(store_lease_dirfd(b->lease));
 	ui_live(b->ui);

@@ -61,11 +61,17 @@ int cmd_run(int argc, char **argv)
 	cli_signals();
 	o.interrupted = &cli_interrupted;
 	o.signal = &cli_signal;
-	if (cli_store(&store, &err) < 0 || container_run(store, &o, &code, &err) < 0) {
+	int exit_code = 0;
+	if (cli_store(&store, &err) < 0 || container_run(store, &o, &exit_code, &err) < 0) {
 		code = cli_report(&err);
-		/* docker's: 125 is the tool's own failure, apart from the command's codes. */
-		if (code == EXIT_FAILED || code == EXIT_USAGE)
+		/* docker's: 125 is the tool's own failure, 126 and 127 a command that cannot run.
+		 */
+		if (exit_code == 126 || exit_code == 127)
+			code = exit_code;
+		else if (code == EXIT_FAILED || code == EXIT_USAGE)
 			code = 125;
+	} else {
+		code = exit_code;
 	}
 out:
 	strv_release(&words);
