@@ -42,7 +42,8 @@ bool go_parse_duration(const char *s, int64_t *ret) must_check;
 bool go_parse_bool(const char *s, bool *ret) must_check;
 /* path_join_clean - path.Join("/", dir, p): absolute and cleaned, in the arena. */
 const char *path_join_clean(struct arena *a, const char *dir, const char *p);
-/* path_workdir - BuildKit's NormalizeWorkdir: a trailing slash is kept. */
+/* path_workdir - BuildKit's NormalizeWorkdir: an absolute path stays as it was written, a relative
+ * one is joined and cleaned. */
 const char *path_workdir(struct arena *a, const char *cur, const char *p);
 /* path_dest - destination of COPY: absolute, a trailing '/' (or "/.") kept. */
 const char *path_dest(struct arena *a, const char *cwd, const char *p);

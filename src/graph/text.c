@@ -302,10 +302,7 @@ const char *path_workdir(struct arena *a, const char *cur, const char *p)
 {
 	if (!*p)
 		return *cur ? arena_strdup(a, cur) : "/";
-	const char *r = *p == '/' ? path_join_clean(a, "", p) : path_join_clean(a, cur, p);
-	if (str_ends(p, "/") && !str_ends(r, "/"))
-		r = arena_printf(a, "%s/", r);
-	return r;
+	return *p == '/' ? arena_strdup(a, p) : path_join_clean(a, cur, p);
 }
 
 const char *path_dest(struct arena *a, const char *cwd, const char *p)
