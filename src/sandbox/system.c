@@ -222,7 +222,10 @@ static int fill_dev(struct step *s, int dev)
 		if (mkdirat(dev, dirs[i], 0755) < 0)
 			return -errno;
 	for (size_t i = 0; i < ARRAY_SIZE(dev_links); i++)
-		if (symlinkat(dev_links[i].target, dev, dev_links[i].name) < 0)
+		/* "core" only where the kernel has it, as runc does */
+		if ((!str_eq(dev_links[i].name, "core") ||
+		            faccessat(AT_FDCWD, dev_links[i].target, F_OK, 0) == 0) &&
+		        symlinkat(dev_links[i].target, dev, dev_links[i].name) < 0)
 			return -errno;
 	for (size_t i = 0; i < ARRAY_SIZE(devices); i++) {
 		int r = placeholder(dev, devices[i].name);
