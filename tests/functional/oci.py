@@ -1,6 +1,7 @@
 """Reading what builds write: OCI layouts and archives, docker archives, trees. Standard library.
 
-A tree is a dict: path (no leading slash) → Entry. Whiteouts are applied when layers are merged.
+A tree is a dict: path (no leading slash) → Entry. Whiteouts are applied when layers are merged. Hard
+links share one Entry object.
 """
 
 import collections
@@ -12,7 +13,8 @@ import os
 import stat
 import tarfile
 
-Entry = collections.namedtuple("Entry", "type mode uid gid size digest link mtime")
+Entry = collections.namedtuple("Entry", "type mode uid gid size digest link mtime xattrs",
+                               defaults=((),))
 
 
 class Image:
@@ -89,7 +91,14 @@ def apply_layer(tree, data):
             tree[name] = Entry(kind(member), member.mode & 0o7777, member.uid, member.gid,
                                len(content), hashlib.sha256(content).hexdigest()
                                if member.isreg() else None,
-                               member.linkname if member.issym() else None, int(member.mtime))
+                               member.linkname if member.issym() else None, int(member.mtime),
+                               xattrs(member))
+
+
+def xattrs(member):
+    prefix = "SCHILY.xattr."
+    return tuple(sorted((key[len(prefix):], value) for key, value in member.pax_headers.items()
+                        if key.startswith(prefix)))
 
 
 def kind(member):
