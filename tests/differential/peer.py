@@ -24,7 +24,7 @@ import oci
 CONFIG_KEYS = ("Env", "Cmd", "Entrypoint", "User", "WorkingDir", "ExposedPorts", "Volumes", "Labels",
                "StopSignal", "Healthcheck", "Shell", "OnBuild")
 SBIN = ":/usr/sbin:/sbin"
-FORMAT = "2"  # of the kept results
+FORMAT = "3"  # of the kept results
 WORKERS = 4
 
 
@@ -42,7 +42,7 @@ def describe(image):
             "type": entry.type, "mode": "%04o" % entry.mode if entry.type != "l" else "",
             "owner": "%d:%d" % (entry.uid, entry.gid), "size": entry.size,
             "digest": (entry.digest or "")[:16], "link": entry.link or "",
-            "hard links": group if len(group) > 1 else [], "xattrs": [list(x) for x in entry.xattrs],
+            "hard links": "%d as %s" % (len(group), group[0]), "xattrs": [list(x) for x in entry.xattrs],
         }
     return {
         "result": "built", "message": "",
