@@ -177,9 +177,9 @@ int main(void)
 
 
 def test_s17_s18_s19_kernel_surface(strake):
-    strake.write("s.c", SYSCALLS)
-    result = strake.build(bases=["gcc"], dockerfile=(
-        "FROM gcc\nCOPY s.c /\nRUN gcc -o /s /s.c 2>&1 && /s\n"))
+    source = strake.write("s.c", SYSCALLS)
+    subprocess.run(["cc", "-static", "-o", os.path.join(strake.context, "s"), source], check=True)
+    result = strake.build(dockerfile=B + "COPY s /\nRUN /s\n")
     answers = dict(re.findall(r"^#\d+ \S+ (\w+)=(\w+)$", result.err, re.M))
     assert len(answers) == 18, result.err
     assert answers.pop("clone3") == "ENOSYS"
