@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "base/human.h"
 #include "base/log.h"
@@ -96,6 +97,19 @@ static void hold_std_fds(void)
 	}
 }
 
+/* need_proc - files are reopened, mounted and labelled through /proc/self/fd; without it each of
+ * them would fail for itself, as "no such file". */
+static int need_proc(void)
+{
+	struct error err = ERROR_INIT;
+	/* trusted-path: the kernel's own */
+	if (access("/proc/self/fd", X_OK) == 0)
+		return 0;
+	(void)err_set(&err, ERR_SYSTEM, "/proc is not mounted here, and strake works through it");
+	(void)err_hint(&err, "mount -t proc proc /proc (in a chroot: before chroot)");
+	return cli_report(&err);
+}
+
 int main(int argc, char **argv)
 {
 	if (argc > 0 && str_eq(argv[0], SANDBOX_HELPER_ARGV0))
@@ -125,7 +139,10 @@ int main(int argc, char **argv)
 	/* `buildx build` and `builder prune` are what scripts have. */
 	if (str_eq(argv[i], "buildx") && i + 1 < argc && str_eq(argv[i + 1], "build"))
 		i++;
-	int rc = dispatch(argc - i, argv + i);
+	int rc = need_proc();
+	if (rc != 0)
+		return rc;
+	rc = dispatch(argc - i, argv + i);
 	if (fflush(stdout) != 0 && rc == 0)
 		rc = EXIT_FAILED;
 	return rc;

@@ -252,3 +252,12 @@ def test_hostile_names_and_output_are_escaped(strake):
                    "\\x1b]0;title\\x07")
     for bad in ("\x1b", "\x07", "\x9b", "\u202e"):
         assert bad not in result.err and bad not in result.out
+
+
+def test_a_machine_without_proc(strake):
+    script = 'mount -t tmpfs none /proc && exec "$0" images'
+    result = subprocess.run(["unshare", "-rm", "sh", "-c", script, strake.binary], env=strake.env,
+                            capture_output=True, text=True, **strake.user.arguments)
+    if "unshare" in result.stderr:
+        pytest.skip("no user namespace here: " + result.stderr.strip())
+    assert result.returncode == 1 and "mount -t proc" in result.stderr, result
