@@ -40,6 +40,7 @@ struct build_options {
 	uint64_t memory_max, pids_max; /* --resource */
 	double cpus;
 	bool no_cache, pull, squash;
+	bool multi_platform; /* BUILDKIT_MULTI_PLATFORM: also one platform makes an index */
 	unsigned jobs;
 	enum ui_mode progress;
 	bool has_epoch;

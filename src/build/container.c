@@ -262,6 +262,7 @@ static int run_in(struct container *c, const struct build_view *lower, struct la
 	        .extra_hosts = &o->add_hosts,
 	        .mounts = c->mounts,
 	        .n_mounts = c->n_mounts,
+	        .arch = c->im->config.platform.arch,
 	        .bind_writable_hosts = true};
 	struct tty t;
 	if (o->tty) {

@@ -440,6 +440,7 @@ static void fill_spec(struct build *b, const struct graph_node *n, const struct 
 	        .memory_max = b->o->memory_max,
 	        .pids_max = b->o->pids_max,
 	        .cpus = b->o->cpus,
+	        .arch = n->platform.arch,
 	};
 }
 

@@ -21,6 +21,7 @@ struct output_spec {
 	struct export_options ex;
 	struct strv names;
 	bool push, compression_set;
+	bool split_set; /* platform-split= was given, and is in ex */
 	char *dest;
 };
 
@@ -93,7 +94,7 @@ static int output_key(
 {
 	static const char *const keys[] = {"type", "dest", "name", "tar", "compression",
 	        "compression-level", "force-compression", "oci-mediatypes", "rewrite-timestamp",
-	        "push"};
+	        "push", "platform-split"};
 	if (str_eq(k, "type"))
 		return output_type(s, spec, v, err);
 	if (str_eq(k, "dest")) {
@@ -129,7 +130,9 @@ static int output_key(
 		json_object_set_new(s->ex.index_annotations, strchr(k, '.') + 1, json_str(v));
 		return 0;
 	}
-	bool *flag = str_eq(k, "tar")                 ? &s->ex.tar
+	s->split_set |= str_eq(k, "platform-split");
+	bool *flag = str_eq(k, "platform-split")      ? &s->ex.platform_split
+	             : str_eq(k, "tar")               ? &s->ex.tar
 	             : str_eq(k, "force-compression") ? &s->ex.force_compression
 	             : str_eq(k, "oci-mediatypes")    ? &s->ex.oci_mediatypes
 	             : str_eq(k, "rewrite-timestamp") ? &s->ex.rewrite_timestamp
@@ -197,7 +200,9 @@ static int output_parse(struct build *b, const char *spec, struct output_spec *s
 		return err_hint(err, "set it in the environment or with --build-arg");
 	}
 	s->ex.epoch = b->o->epoch;
-	s->ex.platform_split = s->ex.type == EXPORT_LOCAL && b->graph->n_targets > 1;
+	s->ex.index = b->o->multi_platform;
+	if (!s->split_set)
+		s->ex.platform_split = b->graph->n_targets > 1 || b->o->multi_platform;
 	return 0;
 }
 

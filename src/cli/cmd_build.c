@@ -232,11 +232,18 @@ static int take_builtin_args(struct args *a, struct error *err)
 		return err_hint(err, "strake implements the Dockerfile language itself");
 	}
 	const char *multi = env_get(&a->o.build_args, "BUILDKIT_MULTI_PLATFORM");
-	if (multi && (str_eq(multi, "1") || str_eq(multi, "true")) && a->o.platforms.n < 2)
-		return err_set(err, ERR_USAGE,
-		        "BUILDKIT_MULTI_PLATFORM: an index around a single platform is not "
-		        "supported by strake %s",
-		        STRAKE_VERSION);
+	if (multi && *multi) {
+		a->o.multi_platform = str_eq(multi, "1") || str_eq(multi, "true");
+		if (!a->o.multi_platform && !str_eq(multi, "0") && !str_eq(multi, "false"))
+			return err_set(err, ERR_USAGE,
+			        "BUILDKIT_MULTI_PLATFORM=%s: true or false is expected", multi);
+		if (!a->o.multi_platform &&
+		        (a->o.platforms.n > 1 ||
+		                (a->o.platforms.n && strchr(a->o.platforms.v[0], ','))))
+			return err_set(err, ERR_USAGE,
+			        "BUILDKIT_MULTI_PLATFORM=%s allows no more than one --platform",
+			        multi);
+	}
 	const char *inl = env_get(&a->o.build_args, "BUILDKIT_INLINE_CACHE");
 	if (inl && (str_eq(inl, "1") || str_eq(inl, "true")))
 		return err_set(err, ERR_USAGE,

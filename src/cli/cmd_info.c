@@ -41,7 +41,8 @@ static void print_features(const struct sys_features *f)
 	feature("seccomp filters", f->seccomp, "steps would run without a filter: refused");
 	feature("cgroup v2", f->cgroup_v2, "--resource is not available");
 	feature("cgroup delegated", f->cgroup_delegated, "--resource is not available");
-	feature("binfmt_misc in user ns", f->binfmt_userns, "Linux 6.7 has it");
+	feature("binfmt_misc in user ns", f->binfmt_userns,
+	        "Linux 6.7 has it; foreign RUN steps need the host's handlers");
 	printf("\nPrograms:\n");
 	program("newuidmap", f->newuidmap, "  - install uidmap (Debian) or shadow-utils");
 	program("pasta", f->pasta, "  - install passt, for a private network in RUN");

@@ -8,8 +8,10 @@ static int check(size_t n, const struct export_options *o, struct error *err)
 		return err_set(err, ERR_INTERNAL, "nothing to export");
 	if (!o->dest || !*o->dest)
 		return err_set(err, ERR_USAGE, "an output needs dest=PATH");
-	if (o->type == EXPORT_DOCKER && n > 1) {
-		(void)err_set(err, ERR_USAGE, "a docker archive holds one platform, not %zu", n);
+	if (o->type == EXPORT_DOCKER && (n > 1 || o->index)) {
+		(void)err_set(err, ERR_USAGE,
+		        "a docker archive cannot hold an index, only one platform (%zu are built)",
+		        n);
 		return err_hint(err, "use type=oci, or build one platform");
 	}
 	if (o->type == EXPORT_DOCKER && !o->tar)
@@ -20,8 +22,9 @@ static int check(size_t n, const struct export_options *o, struct error *err)
 	if (o->annotations && !o->oci_mediatypes)
 		return err_set(err, ERR_USAGE,
 		        "docker's media types have no annotations: leave out oci-mediatypes=false");
-	if (o->index_annotations && n == 1) {
-		(void)err_set(err, ERR_USAGE, "index annotations need several platforms");
+	if (o->index_annotations && n == 1 && !o->index) {
+		(void)err_set(
+		        err, ERR_USAGE, "there is no index to annotate: one platform is built");
 		return err_hint(err, "annotate the manifest instead");
 	}
 	return 0;

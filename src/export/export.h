@@ -29,7 +29,8 @@ struct export_options {
 	json_t *annotations; /* manifest annotations; may be NULL */
 	json_t *index_annotations;
 	unsigned n_threads;
-	bool platform_split; /* LOCAL with several platforms: a sub-directory each */
+	bool platform_split; /* LOCAL, TAR: a directory each for the platforms */
+	bool index;          /* OCI: an index even around a single manifest */
 };
 /* export_write - all platforms of one build. rewrite_timestamp changes the new layers: the config
  * that comes out is then not the one given; ret_manifest is what was written (its digest names the

@@ -236,7 +236,7 @@ static int plan_top(struct plan *p, struct store *s, struct store_lease *l,
         const struct export_options *o, struct error *err)
 {
 	bool docker = !o->oci_mediatypes;
-	if (p->n_images == 1) {
+	if (p->n_images == 1 && !o->index) {
 		oci_descriptor_copy(&p->top, &p->images[0].manifest);
 		return 0;
 	}

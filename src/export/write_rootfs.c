@@ -201,7 +201,8 @@ static int write_tar(struct store *s, struct store_lease *l, const struct export
 		return -1;
 	for (size_t i = 0; i < n; i++) {
 		_cleanup_free_ char *dir = platform_dir(&images[i].config->platform);
-		_cleanup_free_ char *prefix = n > 1 ? xasprintf("%s/", dir) : xstrdup("");
+		_cleanup_free_ char *prefix =
+		        o->platform_split ? xasprintf("%s/", dir) : xstrdup("");
 		if (tar_image(s, l, &images[i], prefix, o, out.sink, err) < 0)
 			return -1;
 	}
@@ -280,14 +281,14 @@ static int write_local(struct store *s, struct store_lease *l, const struct expo
 		return -1;
 	for (size_t i = 0; i < n; i++) {
 		_cleanup_close_ int sub = -1;
-		if (n > 1) {
+		if (o->platform_split) {
 			_cleanup_free_ char *dir = platform_dir(&images[i].config->platform);
 			int r = sys_mkdir_p(fd, dir, 0755);
 			sub = r < 0 ? r : sys_open_beneath(fd, dir, O_RDONLY | O_DIRECTORY, 0);
 			if (sub < 0)
 				return err_sys(err, sub, "create %s/%s", o->dest, dir);
 		}
-		if (local_image(s, l, &images[i], n > 1 ? sub : fd, o, err) < 0)
+		if (local_image(s, l, &images[i], sub >= 0 ? sub : fd, o, err) < 0)
 			return err_wrap(err, "%s", o->dest);
 	}
 	return 0;
@@ -296,7 +297,7 @@ static int write_local(struct store *s, struct store_lease *l, const struct expo
 int write_rootfs(struct store *s, struct store_lease *l, const struct export_image *images,
         size_t n, const struct export_options *o, struct error *err)
 {
-	if (n > 1 && !o->platform_split && o->type == EXPORT_LOCAL) {
+	if (n > 1 && !o->platform_split) {
 		(void)err_set(
 		        err, ERR_USAGE, "%zu platforms in one place would overwrite each other", n);
 		return err_hint(err, "leave out platform-split=false, or build one platform");

@@ -5,6 +5,7 @@
 #include "sandbox/wire.h"
 #include "sys/mount.h"
 #include "sys/path.h"
+#include "sys/privilege.h"
 #include "sys/process.h"
 
 #include <errno.h>
@@ -267,7 +268,9 @@ int sandbox_start(struct sandbox_context *c, const struct sandbox_spec *spec,
 	        .network = s.network,
 	        .memory_max = s.memory_max,
 	        .pids_max = s.pids_max,
-	        .cpu_milli = s.cpus > 0 ? (uint64_t)(s.cpus * 1000 + 0.5) : 0};
+	        .cpu_milli = s.cpus > 0 ? (uint64_t)(s.cpus * 1000 + 0.5) : 0,
+	        .own_userns = sys_privilege_own_userns()};
+	snprintf(m.arch, sizeof(m.arch), "%s", str_or_empty(s.arch));
 	int r = wire_send(c->sock, &m, sizeof(m), &theirs, 1);
 	if (r < 0)
 		return keeper_gone(r, err);

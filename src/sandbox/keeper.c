@@ -5,6 +5,7 @@
  * when the builder closes the socket, which a killed builder does too. It shares the builder's
  * mount namespace, because layers can only be mounted where their descriptors were opened. */
 #include "sandbox/cgroup.h"
+#include "sandbox/emulator.h"
 #include "sandbox/proxy.h"
 #include "sandbox/step.h"
 #include "sandbox/wire.h"
@@ -34,8 +35,15 @@ struct keeper {
 	struct running *v;
 	size_t n, cap;
 	struct network net;
-	struct seccomp_filter filter;
+	struct seccomp_filter filter, compat_filter;
+	struct emulator emulator;
 	bool cgroup_v2;
+};
+
+/* How the programs of a step run. */
+struct machine {
+	enum emulator_way way;
+	struct error why_not; /* set: foreign ones will not; those of this machine do */
 };
 
 static void scratch_name(char *buf, size_t n, uint32_t id)
@@ -69,13 +77,17 @@ static pid_t fork_into(unsigned long namespaces)
 #endif
 }
 
-static noreturn_ void become_step(
-        struct keeper *k, const struct wire_order_msg *m, int sock, int cgroup)
+static noreturn_ void become_step(struct keeper *k, const struct wire_order_msg *m, int sock,
+        int cgroup, const struct machine *machine)
 {
+	bool compat = machine->way == EMULATOR_COMPAT;
 	struct step s = {.staging_fd = KEEPER_STAGING,
 	        .scratch_fd = -1,
 	        .net = &k->net,
-	        .filter = &k->filter,
+	        .filter = compat ? &k->compat_filter : &k->filter,
+	        .compat = compat,
+	        .userns_fd = machine->way == EMULATOR_OURS_IN ? k->emulator.userns_fd : -1,
+	        .why_not_foreign = &machine->why_not,
 	        .cgroup_v2 = k->cgroup_v2,
 	        .cgroup_fd = cgroup,
 	        .files_fd = -1,
@@ -88,13 +100,20 @@ static noreturn_ void become_step(
 	step_main(&s, sock);
 }
 
-static int prepare_start(
-        struct keeper *k, const struct wire_order_msg *m, struct cgroup *cg, struct error *err)
+static int prepare_start(struct keeper *k, const struct wire_order_msg *m, struct cgroup *cg,
+        struct machine *machine, struct error *err)
 {
 	if (!k->filter.n) {
-		seccomp_build(&k->filter);
+		seccomp_build(&k->filter, false);
 		k->cgroup_v2 = cgroup_is_v2();
 	}
+	/* No emulator is no failure yet: an image may say one platform and hold the programs of
+	 * another. The step tells if its command turns out to be foreign. */
+	if (emulator_prepare(
+	            &k->emulator, m->arch, m->own_userns, &machine->way, &machine->why_not) < 0)
+		machine->way = EMULATOR_NONE;
+	if (machine->way == EMULATOR_COMPAT && !k->compat_filter.n)
+		seccomp_build(&k->compat_filter, true);
 	if (m->network == SANDBOX_NET_PRIVATE && network_begin(&k->net, err) < 0)
 		return -1;
 	if (m->memory_max || m->pids_max || m->cpu_milli)
@@ -112,17 +131,19 @@ static void start_step(struct keeper *k, const struct wire_order_msg *m, int soc
 {
 	_cleanup_error_ struct error err = ERROR_INIT;
 	struct cgroup cg = {.fd = -1, .parent_fd = -1};
+	struct machine machine = {.why_not = ERROR_INIT};
 	unsigned long ns = CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS;
 	if (m->network == SANDBOX_NET_NONE)
 		ns |= CLONE_NEWNET;
 	pid_t pid = -1;
-	if (prepare_start(k, m, &cg, &err) >= 0) {
+	if (prepare_start(k, m, &cg, &machine, &err) >= 0) {
 		pid = fork_into(ns);
 		if (pid == 0)
-			become_step(k, m, sock, cg.fd);
+			become_step(k, m, sock, cg.fd, &machine);
 		if (pid < 0)
 			err_sys(&err, errno, "cannot start a process in new namespaces");
 	}
+	error_release(&machine.why_not);
 	if (pid < 0) {
 		send_failure(sock, &err);
 		close(sock);
@@ -161,6 +182,7 @@ static bool obey(struct keeper *k)
 		return r == -EMFILE;
 	switch (m.order) {
 	case WIRE_START:
+		m.arch[sizeof(m.arch) - 1] = '\0';
 		if (fds[0] >= 0)
 			start_step(k, &m, fds[0]);
 		fds[0] = -1;
@@ -227,6 +249,7 @@ int sandbox_helper_main(int argc, char **argv)
 	prctl(PR_SET_NAME, SANDBOX_HELPER_ARGV0, 0, 0, 0);
 	struct keeper k = {0};
 	network_init(&k.net);
+	emulator_init(&k.emulator);
 	sigset_t chld;
 	sigemptyset(&chld);
 	sigaddset(&chld, SIGCHLD);

@@ -67,6 +67,9 @@ struct sandbox_spec {
 	size_t n_mounts;
 	uint64_t memory_max, pids_max; /* cgroup v2 where delegated; 0: no limit */
 	double cpus;
+	/* OCI's name of the architecture the image's programs are for; NULL: the machine's. Foreign
+	 * ones run through qemu-user (emulator.h). */
+	const char *arch;
 	/* run --userns-like niceties of `strake run` */
 	bool bind_writable_hosts;
 };

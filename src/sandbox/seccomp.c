@@ -1,6 +1,7 @@
 /* sandbox/seccomp.c - table and assembler; see seccomp.h.
  *
- * Default: EPERM. Calls of another ABI (i386, x32) are refused whole. A handful of calls look at an
+ * Default: EPERM. Calls of another ABI (i386, x32) are refused whole, but for i386 where a step is
+ * of that platform. A handful of calls look at an
  * argument; only the low 32 bits of it are compared where the kernel reads an int, so that no high
  * bits can slip past. All other entries depend on the number alone: the kernel (5.11 and later)
  * turns those into a bitmap and does not run the filter for them. */
@@ -555,16 +556,16 @@ static void deny_values(
 	end_call(f, s);
 }
 
-static void special_calls(struct seccomp_filter *f)
+static void special_calls(struct seccomp_filter *f, const struct seccomp_special *nr)
 {
 	static const uint32_t families[] = {38 /* AF_ALG */, 40 /* AF_VSOCK */};
-	deny_values(f, SYS_socket, 0, families, ARRAY_SIZE(families));
+	deny_values(f, nr->socket, 0, families, ARRAY_SIZE(families));
 	static const uint32_t ttys[] = {0x5412 /* TIOCSTI */, 0x541c /* TIOCLINUX */};
-	deny_values(f, SYS_ioctl, 1, ttys, ARRAY_SIZE(ttys));
+	deny_values(f, nr->ioctl, 1, ttys, ARRAY_SIZE(ttys));
 
 	/* No new namespaces. clone3's flags lie in memory, where a filter cannot look: libraries
 	 * fall back to clone on ENOSYS. */
-	unsigned short s = begin_call(f, SYS_clone);
+	unsigned short s = begin_call(f, nr->clone);
 #if defined(__s390x__)
 	load(f, ARG_LOW(1));
 #else
@@ -576,12 +577,12 @@ static void special_calls(struct seccomp_filter *f)
 	ret_errno(f, EPERM);
 	ret_allow(f);
 	end_call(f, s);
-	s = begin_call(f, SYS_clone3);
+	s = begin_call(f, nr->clone3);
 	ret_errno(f, ENOSYS);
 	end_call(f, s);
 
 	static const uint32_t personas[] = {0x0, 0x8, 0x20000, 0x20008, 0xffffffff};
-	s = begin_call(f, SYS_personality);
+	s = begin_call(f, nr->personality);
 	load(f, ARG_LOW(0));
 	for (unsigned k = 0; k < ARRAY_SIZE(personas); k++) {
 		emit(f, BPF_JMP | BPF_JEQ | BPF_K, 0, 1, personas[k]);
@@ -616,27 +617,56 @@ static int by_number(const void *a, const void *b)
 	return (int)*(const uint16_t *)a - (int)*(const uint16_t *)b;
 }
 
-void seccomp_build(struct seccomp_filter *f)
+/* emit_calls - with the number in the accumulator: a return on every path. */
+static void emit_calls(struct seccomp_filter *f, const uint16_t *calls, size_t n_calls,
+        const struct seccomp_special *special)
 {
-	uint16_t nrs[ARRAY_SIZE(allowed)];
-	struct range ranges[ARRAY_SIZE(allowed)];
+	uint16_t nrs[SECCOMP_MAX_CALLS];
+	struct range ranges[SECCOMP_MAX_CALLS];
 	unsigned n = 0;
-	memcpy(nrs, allowed, sizeof(nrs));
-	qsort(nrs, ARRAY_SIZE(nrs), sizeof(*nrs), by_number);
-	for (size_t i = 0; i < ARRAY_SIZE(nrs); i++) {
+	if (n_calls > SECCOMP_MAX_CALLS)
+		abort(); /* the tables are ours */
+	memcpy(nrs, calls, n_calls * sizeof(*nrs));
+	qsort(nrs, n_calls, sizeof(*nrs), by_number);
+	for (size_t i = 0; i < n_calls; i++) {
 		if (n && nrs[i] <= ranges[n - 1].hi + 1)
 			ranges[n - 1].hi = nrs[i];
 		else
 			ranges[n++] = (struct range){nrs[i], nrs[i]};
 	}
+	special_calls(f, special);
+	emit_tree(f, ranges, n);
+}
+
+void seccomp_build(struct seccomp_filter *f, bool compat)
+{
+	static const struct seccomp_special native = {.socket = SYS_socket,
+	        .ioctl = SYS_ioctl,
+	        .clone = SYS_clone,
+	        .clone3 = SYS_clone3,
+	        .personality = SYS_personality};
 	f->n = 0;
 	load(f, offsetof(struct seccomp_data, arch));
 	emit(f, BPF_JMP | BPF_JEQ | BPF_K, 1, 0, NATIVE_ARCH);
-	ret_errno(f, EPERM);
+	emit(f, BPF_JMP | BPF_JA, 0, 0, 0);
+	unsigned short other = f->n;
 	load(f, offsetof(struct seccomp_data, nr));
-	special_calls(f);
 	/* x32 sets bit 30 of the number: beyond every range, so refused. */
-	emit_tree(f, ranges, n);
+	emit_calls(f, allowed, ARRAY_SIZE(allowed), &native);
+	f->insns[other - 1].k = (uint32_t)(f->n - other);
+#if defined(__x86_64__)
+	if (compat) {
+		emit(f, BPF_JMP | BPF_JEQ | BPF_K, 0, 1, AUDIT_ARCH_I386);
+		emit(f, BPF_JMP | BPF_JA, 0, 0, 1);
+		ret_errno(f, EPERM);
+		load(f, offsetof(struct seccomp_data, nr));
+		emit_calls(f, seccomp_i386_calls, seccomp_i386_n_calls, &seccomp_i386_special);
+		return;
+	}
+#else
+	(void)compat;
+#endif
+	ret_errno(f, EPERM);
 }
 
 int seccomp_load(const struct seccomp_filter *f)

@@ -13,9 +13,19 @@ struct seccomp_filter {
 	struct sock_filter insns[SECCOMP_MAX_INSNS];
 	unsigned short n;
 };
-void seccomp_build(struct seccomp_filter *f);
+/* seccomp_build - compat: also for the 32-bit code that this CPU runs (i386 on x86-64). */
+void seccomp_build(struct seccomp_filter *f, bool compat);
 /* seccomp_load - for this process and what it execs; needs CAP_SYS_ADMIN in its user namespace
  * (no_new_privs stays off, so that sudo works). 0 or -errno. */
 int seccomp_load(const struct seccomp_filter *f) must_check;
+
+/* Numbers of the calls that the filter looks into. */
+struct seccomp_special {
+	uint32_t socket, ioctl, clone, clone3, personality;
+};
+#define SECCOMP_MAX_CALLS 512
+extern const uint16_t seccomp_i386_calls[];
+extern const size_t seccomp_i386_n_calls;
+extern const struct seccomp_special seccomp_i386_special;
 
 #endif

@@ -10,6 +10,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/ioctl.h>
+#include <sys/personality.h>
 #include <sys/syscall.h>
 
 #define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -200,7 +201,7 @@ static void reset_signals(void)
 	umask(022);
 }
 
-static int exec_error(const char *path, int errnum, struct error *err)
+static int exec_error(const struct step *s, const char *path, int errnum, struct error *err)
 {
 	switch (errnum) {
 	case ENOENT:
@@ -214,6 +215,12 @@ static int exec_error(const char *path, int errnum, struct error *err)
 		}
 		return err_set(err, ERR_BUILD, "cannot run %s: no such file in the image", path);
 	case ENOEXEC:
+		if (error_is_set(s->why_not_foreign)) {
+			err_set(err, ERR_BUILD, "cannot run %s: %s", path, s->why_not_foreign->msg);
+			return s->why_not_foreign->hint
+			               ? err_hint(err, "%s", s->why_not_foreign->hint)
+			               : -1;
+		}
 		err_set(err, ERR_BUILD, "cannot run %s: exec format error", path);
 		return err_hint(
 		        err, "it was built for another architecture, or is a script without #!");
@@ -225,7 +232,8 @@ static int exec_error(const char *path, int errnum, struct error *err)
 }
 
 /* run_command - returns the exit code to report; only on failure. */
-static int run_command(char *const *argv, char *const *env, const char *path_env, struct error *err)
+static int run_command(const struct step *s, char *const *argv, char *const *env,
+        const char *path_env, struct error *err)
 {
 	const char *name = argv[0];
 	if (!name || !*name) {
@@ -235,7 +243,7 @@ static int run_command(char *const *argv, char *const *env, const char *path_env
 	if (strchr(name, '/')) {
 		execve(name, argv, env);
 		int e = errno;
-		exec_error(name, e, err);
+		exec_error(s, name, e, err);
 		return e == ENOENT || e == ENOTDIR ? 127 : 126;
 	}
 	int denied = 0;
@@ -249,11 +257,11 @@ static int run_command(char *const *argv, char *const *env, const char *path_env
 		if (errno == EACCES)
 			denied = EACCES;
 		else if (errno != ENOENT && errno != ENOTDIR) {
-			exec_error(path, errno, err);
+			exec_error(s, path, errno, err);
 			return 126;
 		} else if (errno == ENOENT &&
 		           access(path, F_OK) == 0) { /* trusted-path: as above */
-			exec_error(path, ENOENT, err);
+			exec_error(s, path, ENOENT, err);
 			return 127;
 		}
 		if (!p[n])
@@ -282,6 +290,23 @@ static int join_cgroup(struct step *s, struct error *err)
 	return 0;
 }
 
+/* enter_machine - what makes the programs run that this CPU or kernel does not run by itself. */
+static int enter_machine(struct step *s, struct error *err)
+{
+	/* So that `uname -m` says what compilers of 32-bit systems are configured by. */
+	if (s->compat && personality(PER_LINUX32) < 0)
+		return err_sys(err, errno, "cannot run 32-bit programs here");
+	if (s->userns_fd < 0)
+		return 0;
+	/* The same ids, and all rights over this step's files; what falls away are rights over
+	 * the host, of which device nodes can be noticed. */
+	if (setns(s->userns_fd, CLONE_NEWUSER) < 0)
+		return err_sys(err, errno, "cannot enter the namespace for foreign programs");
+	if (s->spec.insecure && unshare(CLONE_NEWNS) < 0)
+		return err_sys(err, errno, "cannot make a mount namespace for foreign programs");
+	return 0;
+}
+
 static int set_up(struct step *s, int *sock, struct error *err)
 {
 	if (join_cgroup(s, err) < 0 || join_network(s, err) < 0 || new_session(s, err) < 0 ||
@@ -294,7 +319,7 @@ static int set_up(struct step *s, int *sock, struct error *err)
 		return -1;
 	if (sandbox_user_resolve(s->root_fd, str_or_empty(s->spec.user), &s->user, err) < 0 ||
 	        enter_cwd(s, err) < 0 || step_set_limits(s, err) < 0 ||
-	        write_resolv_conf(s, host_resolv, err) < 0)
+	        write_resolv_conf(s, host_resolv, err) < 0 || enter_machine(s, err) < 0)
 		return -1;
 	return place_stdio(s, sock, err);
 }
@@ -316,6 +341,6 @@ noreturn_ void step_main(struct step *s, int sock)
 	reset_signals();
 	if (step_drop_rights(s, &err) < 0)
 		report(sock, &err, 1);
-	int status = run_command(s->spec.argv->v, env.v, env_get(&env, "PATH"), &err);
+	int status = run_command(s, s->spec.argv->v, env.v, env_get(&env, "PATH"), &err);
 	report(sock, &err, status);
 }

@@ -30,8 +30,11 @@ struct step {
 	int scratch_fd; /* -1 until needed */
 	struct network *net;
 	const struct seccomp_filter *filter;
-	bool cgroup_v2; /* the host has the unified hierarchy only */
-	int cgroup_fd;  /* limits; -1: none */
+	bool compat;   /* the machine's 32-bit code */
+	int userns_fd; /* where programs of another architecture are known; -1: here */
+	const struct error *why_not_foreign; /* set: they are known nowhere, and why */
+	bool cgroup_v2;                      /* the host has the unified hierarchy only */
+	int cgroup_fd;                       /* limits; -1: none */
 
 	int files_fd;   /* detached tmpfs with hosts, resolv.conf, secrets, an empty directory */
 	int resolv_fd;  /* resolv.conf, written when the network is known */

@@ -21,6 +21,8 @@ struct wire_order_msg {
 	uint32_t network;                         /* START: enum sandbox_network */
 	int32_t signal;                           /* KILL */
 	uint64_t memory_max, pids_max, cpu_milli; /* START: cgroup limits, 0: none */
+	uint32_t own_userns; /* START: the builder made its user namespace itself */
+	char arch[32];       /* START: of the step's programs; "" the machine's */
 };
 
 /* step or keeper → builder, on the step's socket. */

@@ -181,6 +181,12 @@ int sys_tmpfs_mount(const char *options)
 	return simple_mount("tmpfs", options, 0);
 }
 
+int sys_binfmt_mount(void)
+{
+	return simple_mount(
+	        "binfmt_misc", "", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+}
+
 int sys_proc_mount(void)
 {
 	return simple_mount("proc", "", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);

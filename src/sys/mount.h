@@ -29,6 +29,7 @@ int sys_overlay_mount_classic(
         const int *lowers, size_t n, int upper, int work, bool read_only) must_check;
 int sys_tmpfs_mount(const char *options) must_check; /* "size=64m,mode=1777"; detached fd */
 int sys_proc_mount(void) must_check;
+int sys_binfmt_mount(void) must_check; /* of the current user namespace: Linux 6.7 */
 int sys_sysfs_mount(void) must_check;
 int sys_devpts_mount(void) must_check; /* newinstance,ptmxmode=0666,mode=0620,gid=5 */
 int sys_mqueue_mount(void) must_check;

@@ -21,7 +21,7 @@
 
 #define SUBID_FILE_MAX (1 << 20)
 
-static bool entered;
+static bool entered, own_userns;
 
 void sys_privilege_info_release(struct sys_privilege_info *i)
 {
@@ -33,6 +33,11 @@ void sys_privilege_info_release(struct sys_privilege_info *i)
 bool sys_privilege_entered(void)
 {
 	return entered;
+}
+
+bool sys_privilege_own_userns(void)
+{
+	return own_userns;
 }
 
 bool sys_kernel_at_least(int major, int minor)
@@ -433,5 +438,6 @@ int sys_privilege_enter(const struct sys_privilege_info *i, struct error *err)
 	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		return err_sys(err, errno, "cannot make mounts private");
 	entered = true;
+	own_userns = i->mode != SYS_PRIV_ROOT;
 	return 0;
 }

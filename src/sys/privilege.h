@@ -30,6 +30,8 @@ void sys_privilege_info_release(struct sys_privilege_info *i);
 int sys_privilege_probe(struct sys_privilege_info *ret, struct error *err) must_check;
 int sys_privilege_enter(const struct sys_privilege_info *i, struct error *err) must_check;
 bool sys_privilege_entered(void);
+/* sys_privilege_own_userns - entered, and into a user namespace that this process made. */
+bool sys_privilege_own_userns(void);
 /* sys_subid_parse - the ranges of a subuid(5) text that belong to user (name or NULL) or uid, laid
  * end to end inside from first_inside; malformed lines are passed over. Returns how many. */
 unsigned sys_subid_parse(const char *text, const char *user, uint32_t uid, struct sys_idrange *out,

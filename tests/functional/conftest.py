@@ -146,12 +146,14 @@ def user(who):
 @pytest.fixture(scope="session")
 def layouts(base):
     """layouts(name) → directory of a base image's OCI layout; made once, readable by all."""
-    script = os.path.join(TOP, "tests/images/make-images.sh")
+    images = os.path.join(TOP, "tests/images")
     done = {}
 
     def get(name):
         if name not in done:
-            run = subprocess.run([script, name], capture_output=True, text=True)
+            script = [images + "/multi/make.sh"] if name == "multi" else [
+                images + "/make-images.sh", name]
+            run = subprocess.run(script, capture_output=True, text=True)
             if run.returncode:
                 done[name] = None
             else:
@@ -169,7 +171,7 @@ def layouts(base):
     return get
 
 
-TAGS = {"busybox": "latest", "alpine": "latest", "debian": "bookworm-slim", "gcc": "latest",
+TAGS = {"busybox": "latest", "alpine": "latest", "multi": "latest", "debian": "bookworm-slim", "gcc": "latest",
         "node": "latest"}
 NAMES = {"debian": ["debian", "debian:bookworm-slim"]}
 
