@@ -148,6 +148,7 @@ static bool host_serves(const struct arch *a, bool *ret_any)
 	unsigned char header[HEADER_LEN];
 	fill_header(a, header);
 	*ret_any = false;
+	/* trusted-path: the kernel's own files */
 	DIR *d = opendir(HOST_BINFMT);
 	if (!d)
 		return false;
@@ -237,6 +238,7 @@ static int mount_error(int r, struct error *err)
 /* same_ids - the map of this namespace's ids onto themselves, for a child. */
 static int same_ids(const char *file, struct strbuf *ret)
 {
+	/* trusted-path: the kernel's own files */
 	_cleanup_close_ int fd = open(file, O_RDONLY | O_CLOEXEC);
 	_cleanup_free_ char *text = NULL;
 	int r = fd < 0 ? -errno : sys_read_fd(fd, 65536, &text, NULL);
@@ -258,6 +260,7 @@ static int write_map(const char *pid, const char *name)
 	int r = same_ids(from, &map);
 	if (r < 0)
 		return r;
+	/* trusted-path: the kernel's own files */
 	_cleanup_close_ int fd = open(to, O_WRONLY | O_CLOEXEC);
 	return fd < 0 ? -errno : sys_write_all(fd, map.buf, map.len);
 }
@@ -292,6 +295,7 @@ static int adopt_child(struct emulator *e, int sock)
 	if (r <= 0 || mount < 0)
 		return r <= 0 ? -ECHILD : result < 0 ? result : -EBADF;
 	snprintf(path, sizeof(path), "/proc/%.20s/ns/user", pid);
+	/* trusted-path: the kernel's own files */
 	int ns = open(path, O_RDONLY | O_CLOEXEC);
 	if (ns < 0) {
 		r = -errno;
