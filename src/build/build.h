@@ -36,11 +36,13 @@ struct build_options {
 	size_t n_ssh;
 	const char *target, *network;
 	const char *iidfile, *metadata_file;
+	const char *ignorefile; /* instead of the context's own; NULL: none given */
 	uint64_t shm_size;
 	uint64_t memory_max, pids_max; /* --resource */
 	double cpus;
 	bool no_cache, pull, squash;
 	bool multi_platform; /* BUILDKIT_MULTI_PLATFORM: also one platform makes an index */
+	bool pull_never; /* base images come from the store, or the build fails */
 	unsigned jobs;
 	enum ui_mode progress;
 	bool has_epoch;

@@ -172,17 +172,33 @@ static int read_ignore(const struct place *p, struct df_ignore **ret, struct err
 	return df_ignore_parse(text, n, p->shown, ret, err);
 }
 
+/* read_context_ignore - docker's name for it first: with both there, that is what docker reads. */
 static int read_context_ignore(const char *dir, struct df_ignore **ret, struct error *err)
 {
-	_cleanup_free_ char *shown = inside(dir, ".dockerignore");
-	struct place p = {shown, dir, ".dockerignore"};
-	return read_ignore(&p, ret, err);
+	static const char *const names[] = {".dockerignore", ".containerignore"};
+	for (size_t i = 0; i < ARRAY_SIZE(names) && !*ret; i++) {
+		_cleanup_free_ char *shown = inside(dir, names[i]);
+		struct place p = {shown, dir, names[i]};
+		if (read_ignore(&p, ret, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int read_named_ignore(const char *path, struct df_ignore **ret, struct error *err)
+{
+	struct place p = {(char *)path, NULL, NULL};
+	if (read_ignore(&p, ret, err) < 0)
+		return -1;
+	return *ret ? 0 : err_set(err, ERR_USAGE, "--ignorefile %s: no such file", path);
 }
 
 int build_read_ignore(const struct build_options *o, const struct df_file *f,
         struct df_ignore **ret, struct error *err)
 {
 	*ret = NULL;
+	if (o->ignorefile)
+		return read_named_ignore(o->ignorefile, ret, err);
 	/* The one beside the Dockerfile wins over the context's (SEMANTICS 47). */
 	if (!o->dockerfile || !str_eq(o->dockerfile, "-")) {
 		struct place p;

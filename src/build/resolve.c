@@ -221,7 +221,10 @@ int build_resolve_image(struct build *b, const struct graph_needed *need, struct
 		rc = oci_ref_parse(im->asked, &im->ref, err);
 		if (rc >= 0) {
 			rc = b->o->pull ? 0 : resolve_local(b, im, err);
-			if (rc == 0)
+			if (rc == 0 && b->o->pull_never)
+				rc = err_set(
+				        err, ERR_NOT_FOUND, "not in the store, and --pull=never");
+			else if (rc == 0)
 				rc = resolve_registry(b, im, err);
 		}
 	}

@@ -7,6 +7,7 @@
 
 #include "base/human.h"
 #include "build/build.h"
+#include "cli/build_peers.h"
 #include "codec/json.h"
 #include "sys/path.h"
 
@@ -300,6 +301,18 @@ static int take_values(struct args *a, struct error *err)
 	return 0;
 }
 
+/* check_format - BuildKit's --format is of --check and --call, buildah's of the image. */
+static int check_format(const char *f, struct error *err)
+{
+	if (!f || str_eq(f, "text") || str_eq(f, "json") || str_eq(f, "oci"))
+		return 0;
+	(void)err_set(err, ERR_USAGE, "--format %s: text, json or oci is expected", f);
+	return str_eq(f, "docker")
+	               ? err_hint(err, "docker's format is chosen where the image goes: -o "
+	                               "type=docker,dest=FILE")
+	               : -1;
+}
+
 /* --- --check and --call ---------------------------------------------------------------------- */
 
 static int print_check_json(const struct df_warnings *w, const struct df_file *file)
@@ -565,11 +578,15 @@ int cmd_build(int argc, char **argv)
 {
 	struct args a = {0};
 	struct build_options *o = &a.o;
+	struct peer_flags peers;
+	peer_flags_init(&peers, o);
 	const struct cli_option options[] = {
 	        {"tag", 't', CLI_LIST, &o->tags, "NAME",
 	                "name of the image: NAME[:TAG]; may repeat"},
 	        {"file", 'f', CLI_STR, &o->dockerfile, "FILE",
 	                "Dockerfile (default: CONTEXT/Dockerfile; -: standard input)"},
+	        {"ignorefile", 0, CLI_STR, &o->ignorefile, "FILE",
+	                "instead of CONTEXT/.dockerignore"},
 	        {"target", 0, CLI_STR, &o->target, "STAGE", "stage to build (default: the last)"},
 	        {"build-arg", 0, CLI_LIST, &a.build_args, "N[=V]",
 	                "value of an ARG; without =V from the environment"},
@@ -580,6 +597,8 @@ int cmd_build(int argc, char **argv)
 	        {"platform", 0, CLI_LIST, &o->platforms, "P", "linux/amd64, linux/arm64, ..."},
 	        {"label", 0, CLI_LIST, &o->labels, "K=V", "label on the image"},
 	        {"annotation", 0, CLI_LIST, &o->annotations, "K=V", "annotation on the manifest"},
+	        {"source-date-epoch", 0, CLI_STR, &peers.epoch, "SECONDS",
+	                "time of the image, its history and new directories"},
 	        {"iidfile", 0, CLI_STR, &o->iidfile, "FILE", "write the image id to a file"},
 	        {"metadata-file", 0, CLI_STR, &o->metadata_file, "FILE",
 	                "write the result's digests as JSON"},
@@ -587,9 +606,10 @@ int cmd_build(int argc, char **argv)
 	                "one layer above the base instead of many"},
 	        {"Cache", 0, CLI_HEADING},
 	        {"no-cache", 0, CLI_BOOL, &o->no_cache, NULL, "run every step"},
+	        {"pull", 0, CLI_OPT_STR, &peers.pull, "WHEN",
+	                "ask the registry for newer bases: always, never, missing"},
 	        {"no-cache-filter", 0, CLI_LIST, &o->no_cache_filter, "STAGE",
 	                "run every step of these stages"},
-	        {"pull", 0, CLI_BOOL, &o->pull, NULL, "ask the registry for newer base images"},
 	        {"Steps", 0, CLI_HEADING},
 	        {"secret", 0, CLI_LIST, &a.secrets, "SPEC", "id=NAME,src=FILE or id=NAME,env=VAR"},
 	        {"ssh", 0, CLI_LIST, &a.ssh, "ID[=SOCK]",
@@ -607,7 +627,8 @@ int cmd_build(int argc, char **argv)
 	        {"quiet", 'q', CLI_BOOL, &a.quiet, NULL, "print the image id and nothing else"},
 	        {"check", 0, CLI_BOOL, &a.check, NULL, "check the Dockerfile, build nothing"},
 	        {"call", 0, CLI_STR, &a.call, "WHAT", "build, check, outline, targets"},
-	        {"format", 0, CLI_STR, &a.format, "FMT", "of --check and --call: text or json"},
+	        {"format", 0, CLI_STR, &a.format, "FMT",
+	                "of --check and --call: text or json; of the image: oci"},
 	        {"load", 0, CLI_ABSENT, NULL, NULL,
 	                "images go to strake's store; for docker: strake build -o "
 	                "type=docker,dest=- . | docker load"},
@@ -619,12 +640,9 @@ int cmd_build(int argc, char **argv)
 	        {"attest", 0, CLI_ABSENT, NULL, NULL, NULL},
 	        {"provenance", 0, CLI_ABSENT, NULL, NULL, NULL},
 	        {"sbom", 0, CLI_ABSENT, NULL, NULL, NULL},
-	        {"builder", 0, CLI_ABSENT, NULL, NULL, "there is one builder: this program"},
-	        {"cgroup-parent", 0, CLI_ABSENT, NULL, NULL, "limits are set with --resource"},
-	        {"memory", 'm', CLI_ABSENT, NULL, NULL, "use --resource memory=SIZE"},
-	        {"isolation", 0, CLI_ABSENT, NULL, NULL, NULL},
-	        {"security-opt", 0, CLI_ABSENT, NULL, NULL, NULL},
-	        {0},
+	        {"authfile", 0, CLI_STR, &peers.authfile, "FILE",
+	                "instead of docker's config.json"},
+	        {.name = "", .type = CLI_MORE, .dest = peers.table},
 	};
 	struct error err = ERROR_INIT;
 	struct strv words = STRV_INIT;
@@ -644,7 +662,9 @@ int cmd_build(int argc, char **argv)
 	}
 	if (rc >= 0) {
 		o->context = words.v[0];
-		rc = take_values(&a, &err);
+		rc = peer_flags_take(&peers, &a.build_args, o, &err);
+		if (rc >= 0)
+			rc = take_values(&a, &err);
 	}
 	if (a.check)
 		a.call = "check";
@@ -661,6 +681,8 @@ int cmd_build(int argc, char **argv)
 	        !str_eq(call, "outline") && !str_eq(call, "targets"))
 		rc = err_set(&err, ERR_USAGE,
 		        "--call %s: build, check, outline or targets is expected", call);
+	if (rc >= 0)
+		rc = check_format(a.format, &err);
 	if (rc < 0)
 		rc = cli_usage_error("build", &err);
 	else if (call && !str_eq(call, "build"))

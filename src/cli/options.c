@@ -5,9 +5,16 @@
 
 #include "base/human.h"
 
+/* next_option - the entry after t, in the table that follows if this one goes on there. */
+static const struct cli_option *next_option(const struct cli_option *t)
+{
+	t++;
+	return t->type == CLI_MORE ? t->dest : t;
+}
+
 static const struct cli_option *find_long(const struct cli_option *t, const char *name, size_t n)
 {
-	for (; t->name; t++)
+	for (; t->name; t = next_option(t))
 		if (t->type != CLI_HEADING && strlen(t->name) == n && memcmp(t->name, name, n) == 0)
 			return t;
 	return NULL;
@@ -15,7 +22,7 @@ static const struct cli_option *find_long(const struct cli_option *t, const char
 
 static const struct cli_option *find_short(const struct cli_option *t, char c)
 {
-	for (; t->name; t++)
+	for (; t->name; t = next_option(t))
 		if (t->type != CLI_HEADING && t->letter == c)
 			return t;
 	return NULL;
@@ -25,7 +32,7 @@ static int unknown_option(const struct cli_option *t, const char *arg, size_t n,
 {
 	const char *names[128];
 	size_t k = 0;
-	for (; t->name && k < ARRAY_SIZE(names); t++)
+	for (; t->name && k < ARRAY_SIZE(names); t = next_option(t))
 		if (t->type != CLI_HEADING && t->type != CLI_ABSENT)
 			names[k++] = t->name;
 	_cleanup_free_ char *name = xstrndup(arg, n);
@@ -50,6 +57,9 @@ static int set_value(
 			        err, ERR_USAGE, "%s=%s: true or false is expected", shown, v);
 		}
 		return 0;
+	case CLI_OPT_STR:
+		*(const char **)o->dest = v ? v : "true";
+		return 0;
 	case CLI_STR:
 		*(const char **)o->dest = v;
 		return 0;
@@ -73,6 +83,7 @@ static int set_value(
 		        err, ERR_USAGE, "%s is not supported by strake %s", shown, STRAKE_VERSION);
 		return o->help ? err_hint(err, "%s", o->help) : -1;
 	case CLI_HEADING:
+	case CLI_MORE:
 		break;
 	}
 	return err_set(err, ERR_INTERNAL, "option table: %s", shown);
@@ -89,7 +100,7 @@ static int parse_long(const char *arg, const char *next, const struct cli_option
 		return unknown_option(t, arg, n, err);
 	_cleanup_free_ char *shown = xasprintf("--%s", o->name);
 	const char *v = eq ? eq + 1 : NULL;
-	if (!v && o->type != CLI_BOOL && o->type != CLI_ABSENT) {
+	if (!v && o->type != CLI_BOOL && o->type != CLI_OPT_STR && o->type != CLI_ABSENT) {
 		if (!next)
 			return err_set(err, ERR_USAGE, "%s needs a value: %s %s", shown, shown,
 			        o->arg ? o->arg : "VALUE");
@@ -109,7 +120,7 @@ static int parse_short(const char *arg, const char *next, const struct cli_optio
 			(void)err_set(err, ERR_USAGE, "unknown flag: %s", shown);
 			return err_hint(err, "--help lists the flags");
 		}
-		if (o->type == CLI_BOOL || o->type == CLI_ABSENT) {
+		if (o->type == CLI_BOOL || o->type == CLI_OPT_STR || o->type == CLI_ABSENT) {
 			if (set_value(o, shown, NULL, err) < 0)
 				return -1;
 			continue;
@@ -163,7 +174,7 @@ void cli_help(const char *command, const char *usage, const char *summary,
 	printf("Usage: strake %s %s\n\n%s\n", command, usage, summary);
 	if (options && options->name && options->type != CLI_HEADING)
 		printf("\nOptions:\n");
-	for (const struct cli_option *o = options; o && o->name; o++) {
+	for (const struct cli_option *o = options; o && o->name; o = next_option(o)) {
 		char left[64];
 		if (o->type == CLI_ABSENT)
 			continue;
@@ -171,9 +182,13 @@ void cli_help(const char *command, const char *usage, const char *summary,
 			printf("\n%s:\n", o->name);
 			continue;
 		}
-		snprintf(left, sizeof(left), "%c%c%c --%s%s%s", o->letter ? '-' : ' ',
+		bool opt = o->type == CLI_OPT_STR;
+		snprintf(left, sizeof(left), "%c%c%c --%s%s%s%s", o->letter ? '-' : ' ',
 		        o->letter ? o->letter : ' ', o->letter ? ',' : ' ', o->name,
-		        o->arg ? " " : "", o->arg ? o->arg : "");
+		        opt      ? "[="
+		        : o->arg ? " "
+		                 : "",
+		        o->arg ? o->arg : "", opt ? "]" : "");
 		printf("  %-32s %s\n", left, o->help);
 	}
 	if (epilogue)

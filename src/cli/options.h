@@ -9,11 +9,13 @@
 enum cli_type {
 	CLI_BOOL,    /* bool *; --x, --x=true|false */
 	CLI_STR,     /* const char ** */
+	CLI_OPT_STR, /* const char **; --x alone is "true", a value comes only as --x=VALUE */
 	CLI_LIST,    /* struct strv *; may repeat */
 	CLI_UINT,    /* unsigned * */
 	CLI_SIZE,    /* uint64_t *: 64m */
 	CLI_ABSENT,  /* known from docker or buildah, not here: `help` says what to do instead */
 	CLI_HEADING, /* only a line in --help */
+	CLI_MORE,    /* the last entry: the table goes on at dest (const struct cli_option *) */
 };
 
 struct cli_option {
