@@ -42,7 +42,7 @@ struct build_options {
 	double cpus;
 	bool no_cache, pull, squash;
 	bool multi_platform; /* BUILDKIT_MULTI_PLATFORM: also one platform makes an index */
-	bool pull_never; /* base images come from the store, or the build fails */
+	bool pull_never;     /* base images come from the store, or the build fails */
 	unsigned jobs;
 	enum ui_mode progress;
 	bool has_epoch;
