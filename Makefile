@@ -3,7 +3,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 BUILD ?= build-release
 
-.PHONY: all deps demo test bench install clean format
+.PHONY: all deps demo examples test bench install clean format
 all: deps
 	@[ -f $(BUILD)/build.ninja ] || meson setup $(BUILD) --buildtype=release -Db_ndebug=true
 	ninja -C $(BUILD) src/cli/strake
@@ -13,6 +13,10 @@ deps:
 
 demo:
 	@scripts/demo.sh
+
+examples: all
+	@scripts/install-deps.sh run examples
+	@examples/run
 
 test:
 	@tests/run

@@ -1,5 +1,5 @@
 #!/bin/bash
-# install-deps.sh [--check] GROUP... - Debian packages strake needs: build, run, test, demo, bench.
+# install-deps.sh [--check] GROUP... - Debian packages strake needs: build, run, test, demo, examples, bench.
 #
 # Installs with apt-get what is missing, through sudo when not root. When nothing is missing it does
 # nothing, so an ordinary user without sudo can build and test on a prepared machine. --check only
@@ -16,6 +16,7 @@ declare -A packages=(
 	[test]="mmdebstrap busybox-static python3 python3-pytest skopeo umoci podman crun buildah
 		docker-registry docker.io strace clang clang-format fuse-overlayfs slirp4netns
 		libcap2-bin attr acl xz-utils bzip2 zstd qemu-user-static"
+	[examples]="mmdebstrap busybox-static python3 docker-registry skopeo"
 	[bench]="mmdebstrap busybox-static python3 buildah docker.io hyperfine"
 )
 

@@ -1,0 +1,3 @@
+module example.org/cross
+
+go 1.19
