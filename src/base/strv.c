@@ -77,6 +77,24 @@ void strv_split(struct strv *sv, const char *s, const char *seps)
 	}
 }
 
+void strv_split_csv(struct strv *sv, const char *line)
+{
+	for (const char *p = line;; p++) {
+		struct strbuf field = STRBUF_INIT;
+		bool quoted = *p == '"';
+		p += quoted;
+		for (; *p && (quoted || *p != ','); p++) {
+			if (quoted && *p == '"' && p[1] != '"')
+				quoted = false;
+			else
+				strbuf_addch(&field, *p == '"' && quoted ? *p++ : *p);
+		}
+		strv_add_take(sv, strbuf_detach(&field));
+		if (!*p)
+			return;
+	}
+}
+
 char *strv_join(const struct strv *sv, const char *sep)
 {
 	struct strbuf sb = STRBUF_INIT;

@@ -25,6 +25,10 @@ bool strv_contains(const struct strv *sv, const char *s);
 bool strv_equal(const struct strv *a, const struct strv *b);
 /* strv_split - the pieces between single characters of `seps`; empty pieces are kept. */
 void strv_split(struct strv *sv, const char *s, const char *seps);
+/* strv_split_csv - one line of comma-separated values: a field in double quotes may hold commas,
+ * and
+ * "" for a quote, as docker reads --output and --cache-to. */
+void strv_split_csv(struct strv *sv, const char *line);
 char *strv_join(const struct strv *sv, const char *sep) must_check;
 
 /* Environment lists: entries "K=V", keys unique. */

@@ -395,7 +395,9 @@ static int run_stages(struct build *b, struct error *err)
 		plan_options_release(&p);
 		return -1;
 	}
-	int rc = build_load_definition(b, err);
+	int rc = build_parse_outputs(b, err);
+	if (rc >= 0)
+		rc = build_load_definition(b, err);
 	p.g.main_context_is_git = b->context_chain != NULL;
 	if (rc >= 0) {
 		df_warnings_init(&b->result->warnings, b->file);
@@ -457,6 +459,7 @@ int build_run(struct store *store, const struct build_options *o, struct build_r
 	ui_free(b.ui);
 	sandbox_context_free(b.sandbox);
 	build_contexts_free(&b);
+	build_free_outputs(&b);
 	registry_client_free(b.registry);
 	pool_free(b.pool);
 	graph_free(b.graph);

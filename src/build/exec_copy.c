@@ -263,8 +263,11 @@ static int make_copy(struct build *b, const struct graph_node *n, const struct s
 	struct layer_dir dir = {.fd = -1, .tree_fd = -1};
 	_cleanup_tree_ struct tree t = TREE_INIT;
 	int rc = -1;
-	/* --chown by name looks into the root file system even with --link. */
-	if (build_view_open(b, in[0].value, &lower, err) < 0 || layer_dir_new(b, &dir, err) < 0)
+	/* --chown by name looks into the root file system even with --link; else a linked layer
+	 * needs nothing of what is below, which may never have been fetched. */
+	bool named = c->chown && c->chown[strspn(c->chown, "0123456789:")];
+	const struct rootfs *base = c->link && !named ? NULL : in[0].value;
+	if (build_view_open(b, base, &lower, err) < 0 || layer_dir_new(b, &dir, err) < 0)
 		goto out;
 	struct copy_request rq = {.items = s->items,
 	        .n_items = s->n_items,

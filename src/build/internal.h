@@ -86,6 +86,8 @@ struct build {
 	struct sandbox_process **running; /* per node; under lock */
 	bool cancelled;
 	bool lost; /* a layer that was on record turned out damaged: solve once more; under lock */
+	struct output_spec *outputs; /* parsed before anything is built */
+	size_t n_outputs;
 	struct build_result *result;
 	char *id; /* of this build: time and pid */
 };
@@ -119,6 +121,10 @@ bool build_image_here(struct build *b, const struct build_image *im);
 /* build_image_ensure - all layers unpacked in the store; any thread. */
 int build_image_ensure(
         struct build *b, struct build_image *im, uint64_t ui_id, struct error *err) must_check;
+
+/* build_image_fetch - one layer's blob from the image's registry, not unpacked; any thread. */
+int build_image_fetch(struct build *b, struct build_image *im, size_t i, uint64_t ui_id,
+        struct error *err) must_check;
 
 /* rootfs.c */
 const struct rootfs *rootfs_new(
@@ -198,7 +204,9 @@ int copy_local_layer(struct build *b, const struct graph_node *local, const char
 int local_path_key(struct build *b, const struct graph_node *local, const char *path,
         struct digest *ret, struct error *err) must_check;
 
-/* output.c */
+/* output.c. build_parse_outputs - while single-threaded: it may look for a docker to load into. */
+int build_parse_outputs(struct build *b, struct error *err) must_check;
+void build_free_outputs(struct build *b);
 int build_outputs(
         struct build *b, const struct solve_output *outputs, struct error *err) must_check;
 

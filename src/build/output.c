@@ -10,19 +10,28 @@
 #include <time.h>
 
 #include "base/human.h"
+#include "build/engine.h"
+#include "build/push.h"
 #include "build/squash.h"
 #include "codec/json.h"
 #include "export/export.h"
 #include "image/image.h"
 #include "sys/path.h"
 
+/* What an output is, as bits: the table of keys says which take which. */
+enum { OUT_OCI = 1, OUT_DOCKER = 2, OUT_TAR = 4, OUT_LOCAL = 8, OUT_IMAGE = 16, OUT_NONE = 32 };
+#define OUT_FILES (OUT_OCI | OUT_DOCKER | OUT_TAR | OUT_LOCAL)
+
 struct output_spec {
-	enum { OUT_IMAGE, OUT_EXPORT } kind;
+	int kind;
 	struct export_options ex;
 	struct strv names;
-	bool push, compression_set;
-	bool split_set; /* platform-split= was given, and is in ex */
-	char *dest;
+	struct strv keys; /* those that were given */
+	bool split_set;   /* platform-split= was given, and is in ex */
+	bool push, by_digest, insecure, keep, compression_set;
+	char *dest, *context;
+	struct engine *engine; /* type=docker without dest: where it is loaded */
+	bool load;
 };
 
 struct built {
@@ -54,16 +63,17 @@ static int output_type(struct output_spec *s, const char *spec, const char *v, s
 		const char *name;
 		int kind;
 		enum export_type type;
-	} types[] = {{"oci", OUT_EXPORT, EXPORT_OCI}, {"docker", OUT_EXPORT, EXPORT_DOCKER},
-	        {"tar", OUT_EXPORT, EXPORT_TAR}, {"local", OUT_EXPORT, EXPORT_LOCAL},
-	        {"image", OUT_IMAGE, EXPORT_OCI}, {"registry", OUT_IMAGE, EXPORT_OCI}};
-	static const char *const names[] = {"oci", "docker", "tar", "local", "image", "registry"};
+	} types[] = {{"oci", OUT_OCI, EXPORT_OCI}, {"docker", OUT_DOCKER, EXPORT_DOCKER},
+	        {"tar", OUT_TAR, EXPORT_TAR}, {"local", OUT_LOCAL, EXPORT_LOCAL},
+	        {"image", OUT_IMAGE, EXPORT_OCI}, {"registry", OUT_IMAGE, EXPORT_OCI},
+	        {"cacheonly", OUT_NONE, EXPORT_OCI}};
+	const char *names[ARRAY_SIZE(types)];
 	for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
+		names[i] = types[i].name;
 		if (!str_eq(types[i].name, v))
 			continue;
 		s->kind = types[i].kind;
 		s->ex.type = types[i].type;
-		s->ex.oci_mediatypes = types[i].type == EXPORT_OCI;
 		s->push |= str_eq(v, "registry");
 		return 0;
 	}
@@ -71,7 +81,7 @@ static int output_type(struct output_spec *s, const char *spec, const char *v, s
 	const char *near = human_nearest(v, names, ARRAY_SIZE(names));
 	if (near)
 		return err_hint(err, "did you mean %s?", near);
-	return err_hint(err, "types are oci, docker, tar, local, image, registry");
+	return err_hint(err, "types are oci, docker, tar, local, image, registry, cacheonly");
 }
 
 static int output_compression(
@@ -88,18 +98,68 @@ static int output_compression(
 	return 0;
 }
 
+/* Each key with the outputs that it means something for. */
+static const struct {
+	const char *name;
+	int kinds;
+} output_keys[] = {{"type", ~0}, {"dest", OUT_FILES}, {"name", OUT_OCI | OUT_DOCKER | OUT_IMAGE},
+        {"tar", OUT_OCI | OUT_DOCKER}, {"compression", OUT_OCI | OUT_DOCKER | OUT_IMAGE},
+        {"compression-level", OUT_OCI | OUT_DOCKER | OUT_IMAGE},
+        {"force-compression", OUT_OCI | OUT_DOCKER | OUT_IMAGE},
+        {"oci-mediatypes", OUT_OCI | OUT_DOCKER | OUT_IMAGE},
+        {"rewrite-timestamp", OUT_FILES | OUT_IMAGE}, {"annotation", OUT_OCI | OUT_IMAGE},
+        {"push", OUT_IMAGE}, {"push-by-digest", OUT_IMAGE}, {"store", OUT_IMAGE},
+        {"registry.insecure", OUT_IMAGE}, {"platform-split", OUT_LOCAL | OUT_TAR},
+        {"context", OUT_DOCKER}};
+
+static bool is_annotation(const char *k)
+{
+	return str_starts(k, "annotation.") || str_starts(k, "annotation-manifest.") ||
+	       str_starts(k, "annotation-index.");
+}
+
+static int unknown_key(const char *spec, const char *k, struct error *err)
+{
+	const char *names[ARRAY_SIZE(output_keys)];
+	for (size_t i = 0; i < ARRAY_SIZE(output_keys); i++)
+		names[i] = output_keys[i].name;
+	(void)err_set(err, ERR_USAGE, "--output %s: unknown key %s", spec, k);
+	const char *near = human_nearest(k, names, ARRAY_SIZE(names));
+	return near ? err_hint(err, "did you mean %s?", near) : -1;
+}
+
+static void set_annotation(json_t **to, const char *k, const char *v)
+{
+	if (!*to)
+		*to = json_object();
+	json_object_set_new(*to, k, json_str(v));
+}
+
+static bool *output_flag(struct output_spec *s, const char *k)
+{
+	return str_eq(k, "tar")                 ? &s->ex.tar
+	       : str_eq(k, "platform-split")    ? &s->ex.platform_split
+	       : str_eq(k, "force-compression") ? &s->ex.force_compression
+	       : str_eq(k, "oci-mediatypes")    ? &s->ex.oci_mediatypes
+	       : str_eq(k, "rewrite-timestamp") ? &s->ex.rewrite_timestamp
+	       : str_eq(k, "push")              ? &s->push
+	       : str_eq(k, "push-by-digest")    ? &s->by_digest
+	       : str_eq(k, "store")             ? &s->keep
+	       : str_eq(k, "registry.insecure") ? &s->insecure
+	                                        : NULL;
+}
+
 /* output_key - one key=value of a spec. */
 static int output_key(
         struct output_spec *s, const char *spec, const char *k, const char *v, struct error *err)
 {
-	static const char *const keys[] = {"type", "dest", "name", "tar", "compression",
-	        "compression-level", "force-compression", "oci-mediatypes", "rewrite-timestamp",
-	        "push", "platform-split"};
+	strv_add(&s->keys, is_annotation(k) ? "annotation" : k);
 	if (str_eq(k, "type"))
 		return output_type(s, spec, v, err);
-	if (str_eq(k, "dest")) {
-		free(s->dest);
-		s->dest = xstrdup(v);
+	if (str_eq(k, "dest") || str_eq(k, "context")) {
+		char **to = *k == 'd' ? &s->dest : &s->context;
+		free(*to);
+		*to = xstrdup(v);
 		return 0;
 	}
 	if (str_eq(k, "name")) {
@@ -118,70 +178,95 @@ static int output_key(
 		s->ex.level = (int)n;
 		return 0;
 	}
-	if (str_starts(k, "annotation.") || str_starts(k, "annotation-manifest.")) {
-		if (!s->ex.annotations)
-			s->ex.annotations = json_object();
-		json_object_set_new(s->ex.annotations, strchr(k, '.') + 1, json_str(v));
-		return 0;
-	}
-	if (str_starts(k, "annotation-index.")) {
-		if (!s->ex.index_annotations)
-			s->ex.index_annotations = json_object();
-		json_object_set_new(s->ex.index_annotations, strchr(k, '.') + 1, json_str(v));
+	if (is_annotation(k)) {
+		bool index = str_starts(k, "annotation-index.");
+		set_annotation(index ? &s->ex.index_annotations : &s->ex.annotations,
+		        strchr(k, '.') + 1, v);
 		return 0;
 	}
 	s->split_set |= str_eq(k, "platform-split");
-	bool *flag = str_eq(k, "platform-split")      ? &s->ex.platform_split
-	             : str_eq(k, "tar")               ? &s->ex.tar
-	             : str_eq(k, "force-compression") ? &s->ex.force_compression
-	             : str_eq(k, "oci-mediatypes")    ? &s->ex.oci_mediatypes
-	             : str_eq(k, "rewrite-timestamp") ? &s->ex.rewrite_timestamp
-	             : str_eq(k, "push")              ? &s->push
-	                                              : NULL;
+	bool *flag = output_flag(s, k);
 	if (flag)
 		return parse_bool(v, flag) ? 0 : bad_value(spec, k, v, "true or false", err);
-	(void)err_set(err, ERR_USAGE, "--output %s: unknown key %s", spec, k);
-	const char *near = human_nearest(k, keys, ARRAY_SIZE(keys));
-	return near ? err_hint(err, "did you mean %s?", near) : -1;
+	return unknown_key(spec, k, err);
+}
+
+/* check_keys - no key is taken that this output would ignore. */
+static int check_keys(
+        const struct output_spec *s, const char *spec, const char *type, struct error *err)
+{
+	for (size_t k = 0; k < s->keys.n; k++)
+		for (size_t i = 0; i < ARRAY_SIZE(output_keys); i++)
+			if (str_eq(s->keys.v[k], output_keys[i].name) &&
+			        !(output_keys[i].kinds & s->kind))
+				return err_set(err, ERR_USAGE, "--output %s: type=%s takes no %s",
+				        spec, type, s->keys.v[k]);
+	static const char *const of_a_push[] = {"compression", "compression-level",
+	        "force-compression", "oci-mediatypes", "rewrite-timestamp", "annotation",
+	        "push-by-digest", "registry.insecure"};
+	for (size_t i = 0; i < ARRAY_SIZE(of_a_push); i++)
+		if (s->kind == OUT_IMAGE && !s->push && strv_contains(&s->keys, of_a_push[i])) {
+			(void)err_set(err, ERR_USAGE,
+			        "--output %s: %s says how an image is sent, and this one is not",
+			        spec, of_a_push[i]);
+			return err_hint(err, "add push=true, or leave it out");
+		}
+	return 0;
 }
 
 static void output_release(struct output_spec *s)
 {
 	strv_release(&s->names);
+	strv_release(&s->keys);
+	engine_free(s->engine);
+	free(s->context);
 	free(s->dest);
 	json_decref(s->ex.annotations);
 	json_decref(s->ex.index_annotations);
 }
 
-static int output_parse(struct build *b, const char *spec, struct output_spec *s, struct error *err)
+static int output_words(struct output_spec *s, const char *spec, struct error *err)
 {
-	*s = (struct output_spec){.kind = OUT_EXPORT};
+	if (!strchr(spec, '=')) { /* docker's short form: a directory, or - for a tar */
+		s->dest = xstrdup(spec);
+		if (str_eq(spec, "-")) {
+			s->kind = OUT_TAR;
+			s->ex.type = EXPORT_TAR;
+		}
+		return 0;
+	}
+	struct strv words = STRV_INIT;
+	_cleanup_free_ char *type = xstrdup("local");
+	strv_split_csv(&words, spec);
+	int rc = 0;
+	for (size_t i = 0; i < words.n && rc >= 0; i++) {
+		char *eq = strchr(words.v[i], '=');
+		if (eq)
+			*eq = '\0';
+		rc = output_key(s, spec, words.v[i], eq ? eq + 1 : "", err);
+		if (rc >= 0 && str_eq(words.v[i], "type")) {
+			free(type);
+			type = xstrdup(eq ? eq + 1 : "");
+		}
+	}
+	strv_release(&words);
+	return rc < 0 ? -1 : check_keys(s, spec, type, err);
+}
+
+static int output_parse(
+        const struct build_options *o, const char *spec, struct output_spec *s, struct error *err)
+{
+	*s = (struct output_spec){.kind = OUT_LOCAL, .keep = true};
 	s->ex = (struct export_options){.type = EXPORT_LOCAL,
 	        .tar = true,
 	        .level = -1,
 	        .compression = COMPRESS_GZIP,
 	        .oci_mediatypes = true};
-	s->ex.n_threads = pool_size(b->pool);
-	if (!strchr(spec, '=')) { /* docker's short form: a directory, or - for a tar */
-		s->dest = xstrdup(spec);
-		if (str_eq(spec, "-"))
-			s->ex.type = EXPORT_TAR;
-	} else {
-		struct strv words = STRV_INIT;
-		strv_split(&words, spec, ",");
-		int rc = 0;
-		for (size_t i = 0; i < words.n && rc >= 0; i++) {
-			char *eq = strchr(words.v[i], '=');
-			if (eq)
-				*eq = '\0';
-			rc = output_key(s, spec, words.v[i], eq ? eq + 1 : "", err);
-		}
-		strv_release(&words);
-		if (rc < 0)
-			return -1;
-	}
-	if (s->kind == OUT_EXPORT && !s->dest) {
-		if (s->ex.type == EXPORT_LOCAL)
+	if (output_words(s, spec, err) < 0)
+		return -1;
+	s->load = s->kind == OUT_DOCKER && !s->dest;
+	if ((s->kind & OUT_FILES) && !s->dest && !s->load) {
+		if (s->kind == OUT_LOCAL)
 			return err_set(err, ERR_USAGE, "--output %s: dest is missing", spec);
 		s->dest = xstrdup("-");
 	}
@@ -190,20 +275,62 @@ static int output_parse(struct build *b, const char *spec, struct output_spec *s
 		        "--output %s: refusing to write an archive to a terminal", spec);
 		return err_hint(err, "redirect standard output, or name a file with dest=");
 	}
+	if (s->push && !s->names.n && !o->tags.n) {
+		(void)err_set(err, ERR_USAGE, "--output %s: a push needs a name", spec);
+		return err_hint(err, "-t REGISTRY/NAME:TAG, or name=REGISTRY/NAME:TAG");
+	}
 	/* Tools that load docker archives read plain layers fastest, and so do we write them. */
 	if (s->ex.type == EXPORT_DOCKER && !s->compression_set)
 		s->ex.compression = COMPRESS_NONE;
 	s->ex.dest = s->dest;
-	if (s->ex.rewrite_timestamp && !b->o->has_epoch) {
+	if (s->ex.rewrite_timestamp && !o->has_epoch) {
 		(void)err_set(err, ERR_USAGE,
 		        "--output %s: rewrite-timestamp needs SOURCE_DATE_EPOCH", spec);
 		return err_hint(err, "set it in the environment or with --build-arg");
 	}
-	s->ex.epoch = b->o->epoch;
-	s->ex.index = b->o->multi_platform;
-	if (!s->split_set)
-		s->ex.platform_split = b->graph->n_targets > 1 || b->o->multi_platform;
+	s->ex.epoch = o->epoch;
+	s->ex.index = o->multi_platform;
 	return 0;
+}
+
+static int allow_insecure(struct build *b, const struct output_spec *s, struct error *err)
+{
+	const struct strv *names = s->names.n ? &s->names : &b->o->tags;
+	struct registry_client *c = build_registry(b, err);
+	if (!c)
+		return -1;
+	for (size_t i = 0; i < names->n; i++) {
+		struct oci_ref ref = {0};
+		if (oci_ref_parse(names->v[i], &ref, err) < 0)
+			return -1;
+		registry_client_insecure(c, ref.domain);
+		oci_ref_release(&ref);
+	}
+	return 0;
+}
+
+int build_parse_outputs(struct build *b, struct error *err)
+{
+	size_t n = b->o->outputs.n;
+	b->outputs = new0(struct output_spec, n + 1);
+	for (size_t i = 0; i < n; i++) {
+		struct output_spec *s = &b->outputs[b->n_outputs++];
+		if (output_parse(b->o, b->o->outputs.v[i], s, err) < 0)
+			return -1;
+		if (s->insecure && allow_insecure(b, s, err) < 0)
+			return -1;
+		/* Better now than after the build. */
+		if (s->load && engine_open(s->context, &s->engine, err) < 0)
+			return err_wrap(err, "--output %s", b->o->outputs.v[i]);
+	}
+	return 0;
+}
+
+void build_free_outputs(struct build *b)
+{
+	for (size_t i = 0; i < b->n_outputs; i++)
+		output_release(&b->outputs[i]);
+	free(b->outputs);
 }
 
 /* --- configs --------------------------------------------------------------------------------- */
@@ -312,48 +439,134 @@ static int fetch_all(struct build *b, const struct rootfs **tops, struct error *
 	return 0;
 }
 
-/* fetch_remote - a tag must not name layers whose bytes are only in a registry. */
-static int fetch_remote(struct build *b, const struct rootfs **tops, struct error *err)
+static bool all_bytes_here(struct build *b, const struct rootfs **tops)
 {
 	for (size_t k = 0; k < b->graph->n_targets; k++)
 		for (const struct rootfs *r = tops[k]; r; r = r->parent)
 			if (r->image && !build_image_has_bytes(b, r->image))
-				return build_enter(b, err) < 0 ? -1 : fetch_all(b, tops, err);
+				return false;
+	return true;
+}
+
+/* fetch_remote - a tag must not name layers whose bytes are only in a registry. */
+static int fetch_remote(struct build *b, const struct rootfs **tops, struct error *err)
+{
+	if (all_bytes_here(b, tops))
+		return 0;
+	return build_enter(b, err) < 0 ? -1 : fetch_all(b, tops, err);
+}
+
+/* output_names - canonical: the output's own, else the tags. */
+static int output_names(
+        const struct build *b, const struct output_spec *s, struct strv *ret, struct error *err)
+{
+	const struct strv *names = s->names.n ? &s->names : &b->o->tags;
+	for (size_t i = 0; i < names->n; i++) {
+		struct oci_ref ref = {0};
+		if (oci_ref_parse(names->v[i], &ref, err) < 0)
+			return -1;
+		strv_add_take(ret, oci_ref_string(&ref));
+		oci_ref_release(&ref);
+	}
 	return 0;
 }
 
-static int export_one(struct build *b, struct output_spec *s, struct built *v,
+/* complete_spec - what could not be known when it was parsed. */
+static void complete_spec(struct build *b, struct output_spec *s)
+{
+	s->ex.n_threads = pool_size(b->pool);
+	if (!s->split_set)
+		s->ex.platform_split = b->graph->n_targets > 1 || b->o->multi_platform;
+	for (size_t i = 0; i < b->o->annotations.n; i++) {
+		const char *a = b->o->annotations.v[i];
+		_cleanup_free_ char *k = xstrndup(a, strcspn(a, "="));
+		set_annotation(&s->ex.annotations, k, strchr(a, '=') + 1);
+	}
+}
+
+static int export_one(struct build *b, struct output_spec *s, const struct export_image *images,
         const struct rootfs **tops, struct oci_descriptor *ret, struct error *err)
 {
-	size_t n = b->graph->n_targets;
 	/* Layers hold files of other ids: reading them takes the same rights as making them. */
 	if (build_enter(b, err) < 0 || fetch_all(b, tops, err) < 0)
 		return -1;
-	_cleanup_free_ struct export_image *images = new0(struct export_image, n);
-	struct strv canonical = STRV_INIT;
-	const struct strv *names = s->names.n ? &s->names : &b->o->tags;
-	int rc = 0;
-	for (size_t i = 0; i < names->n && rc >= 0; i++) {
-		struct oci_ref ref = {0};
-		rc = oci_ref_parse(names->v[i], &ref, err);
+	complete_spec(b, s);
+	return export_write(
+	        b->store, b->lease, images, b->graph->n_targets, &s->ex, b->pool, ret, err);
+}
+
+/* push_one - under each of its names; the first one's result counts. */
+static int push_one(struct build *b, struct output_spec *s, const struct export_image *images,
+        const struct strv *names, struct oci_descriptor *ret, struct error *err)
+{
+	if (build_enter(b, err) < 0)
+		return -1;
+	complete_spec(b, s);
+	for (size_t i = 0; i < names->n; i++) {
+		struct push_target t;
+		struct oci_descriptor d = {0};
+		int rc = push_target_init(b, names->v[i], s->by_digest, UI_EXPORT, &t, err);
 		if (rc >= 0)
-			strv_add_take(&canonical, oci_ref_string(&ref));
-		oci_ref_release(&ref);
+			rc = push_images(&t, images, b->graph->n_targets, &s->ex, &d, err);
+		push_target_release(&t);
+		if (rc < 0) {
+			oci_descriptor_release(&d);
+			return err_wrap(err, "pushing %s", names->v[i]);
+		}
+		if (i == 0 && !ret->media_type)
+			*ret = d;
+		else
+			oci_descriptor_release(&d);
 	}
-	for (size_t i = 0; i < n; i++)
-		images[i] = (struct export_image){&v[i].config, v[i].json, canonical};
-	for (size_t i = 0; i < b->o->annotations.n; i++) {
-		_cleanup_free_ char *k = xstrdup(b->o->annotations.v[i]);
-		char *eq = strchr(k, '=');
-		*eq = '\0';
-		if (!s->ex.annotations)
-			s->ex.annotations = json_object();
-		json_object_set_new(s->ex.annotations, k, json_str(eq + 1));
+	return 0;
+}
+
+/* load_archive - through a pipe into the engine's `load`. */
+static int load_archive(struct build *b, struct output_spec *s, const struct export_image *image,
+        const struct rootfs **tops, struct oci_descriptor *ret, struct error *err)
+{
+	int fd;
+	if (engine_layers(s->engine, image->config->diff_ids, image->config->n_diff_ids,
+	            &s->ex.skip_layers, err) < 0 ||
+	        engine_load_begin(s->engine, &fd, err) < 0)
+		return -1;
+	if (s->ex.skip_layers)
+		ui_step_note(b->ui, UI_EXPORT, "%s has %zu of %zu layers", engine_name(s->engine),
+		        s->ex.skip_layers, image->config->n_diff_ids);
+	_cleanup_free_ char *dest = xasprintf("/proc/self/fd/%d", fd);
+	struct error theirs = ERROR_INIT;
+	s->ex.dest = dest;
+	int rc = export_one(b, s, image, tops, ret, err);
+	s->ex.dest = NULL;
+	close(fd);
+	int loaded = engine_load_end(s->engine, &theirs);
+	/* If it hung up on us, what it says is the cause. */
+	if (loaded < 0 && (rc >= 0 || err->errnum == EPIPE))
+		error_move(err, &theirs);
+	error_release(&theirs);
+	return MIN(rc, loaded);
+}
+
+static int load_one(struct build *b, struct output_spec *s, const struct export_image *image,
+        const struct digest *id, const struct rootfs **tops, struct oci_descriptor *ret,
+        struct error *err)
+{
+	if (b->graph->n_targets > 1) {
+		(void)err_set(err, ERR_USAGE, "%s loads one platform, not %zu",
+		        engine_name(s->engine), b->graph->n_targets);
+		return err_hint(err, "build one platform, or push them to a registry");
 	}
-	if (rc >= 0)
-		rc = export_write(b->store, b->lease, images, n, &s->ex, b->pool, ret, err);
-	strv_release(&canonical);
-	return rc;
+	ui_step_note(b->ui, UI_EXPORT, "loading into %s", engine_name(s->engine));
+	bool have = false;
+	if (!s->ex.rewrite_timestamp && engine_has_image(s->engine, id, &have, err) < 0)
+		return -1;
+	if (!have)
+		return load_archive(b, s, image, tops, ret, err);
+	ui_step_note(b->ui, UI_EXPORT, "%s has this image already", engine_name(s->engine));
+	for (size_t i = 0; i < image->names.n; i++)
+		if (engine_tag(s->engine, id, image->names.v[i], err) < 0)
+			return -1;
+	return 0;
 }
 
 static int write_text_file(const char *path, const char *text, struct error *err)
@@ -387,27 +600,70 @@ static int write_metadata(
 	return write_text_file(b->o->metadata_file, line, err);
 }
 
-static int make_outputs(struct build *b, struct output_spec *specs, size_t n_specs, struct built *v,
-        const struct rootfs **tops, struct error *err)
+/* put_out - one of the outputs. */
+static int put_out(struct build *b, struct output_spec *s, struct built *v,
+        const struct rootfs **tops, struct oci_descriptor *desc, struct error *err)
+{
+	size_t n = b->graph->n_targets;
+	if (s->kind == OUT_NONE || (s->kind == OUT_IMAGE && !s->push))
+		return 0;
+	struct strv names = STRV_INIT;
+	_cleanup_free_ struct export_image *images = new0(struct export_image, n);
+	int rc = output_names(b, s, &names, err);
+	for (size_t i = 0; i < n; i++)
+		images[i] = (struct export_image){&v[i].config, v[i].json, names};
+	if (rc >= 0 && s->push) {
+		rc = push_one(b, s, images, &names, desc, err);
+	} else if (rc >= 0) {
+		oci_descriptor_release(desc);
+		*desc = (struct oci_descriptor){0};
+		rc = s->load ? load_one(b, s, images, &v[0].id, tops, desc, err)
+		             : export_one(b, s, images, tops, desc, err);
+	}
+	strv_release(&names);
+	return rc;
+}
+
+/* keep_image - in the store. What is only pushed is kept too, unless layers of its base would have
+ * to be fetched for that alone. */
+static int keep_image(
+        struct build *b, struct built *v, const struct rootfs **tops, struct error *err)
+{
+	bool wanted = b->n_outputs == 0 || b->o->tags.n > 0, pushed = false, only_pushed = true;
+	for (size_t i = 0; i < b->n_outputs; i++) {
+		const struct output_spec *s = &b->outputs[i];
+		wanted |= s->kind == OUT_IMAGE && s->keep;
+		pushed |= s->push;
+		only_pushed &= s->push;
+		if (s->kind == OUT_IMAGE && !s->keep)
+			return 0;
+	}
+	if (!wanted)
+		return 0;
+	if (pushed && only_pushed && !all_bytes_here(b, tops)) {
+		ui_step_note(b->ui, UI_EXPORT,
+		        "not kept in the store: layers of the base are in its registry only");
+		return 0;
+	}
+	if (fetch_remote(b, tops, err) < 0)
+		return -1;
+	for (size_t i = 0; i < b->n_outputs; i++)
+		if (b->outputs[i].kind == OUT_IMAGE &&
+		        tag_images(b, &b->outputs[i].names, v, err) < 0)
+			return -1;
+	return b->o->tags.n ? tag_images(b, &b->o->tags, v, err) : store_untagged(b, v, err);
+}
+
+static int make_outputs(
+        struct build *b, struct built *v, const struct rootfs **tops, struct error *err)
 {
 	char dstr[DIGEST_STR_MAX];
 	struct oci_descriptor desc = {0};
-	bool image = n_specs == 0 || b->o->tags.n > 0;
-	for (size_t i = 0; i < n_specs; i++)
-		image |= specs[i].kind == OUT_IMAGE;
-	int rc = image ? fetch_remote(b, tops, err) : 0;
-	for (size_t i = 0; i < n_specs && rc >= 0; i++) {
-		if (specs[i].kind == OUT_IMAGE) {
-			rc = tag_images(b, &specs[i].names, v, err);
-		} else {
-			oci_descriptor_release(&desc);
-			desc = (struct oci_descriptor){0};
-			rc = export_one(b, &specs[i], v, tops, &desc, err);
-		}
-	}
-	if (rc >= 0 && image)
-		rc = b->o->tags.n ? tag_images(b, &b->o->tags, v, err) : store_untagged(b, v, err);
+	int rc = keep_image(b, v, tops, err);
+	for (size_t i = 0; i < b->n_outputs && rc >= 0; i++)
+		rc = put_out(b, &b->outputs[i], v, tops, &desc, err);
 	if (rc >= 0) {
+		free(b->result->image_id);
 		b->result->image_id = xstrdup(digest_str(&v[0].id, dstr));
 		ui_step_note(b->ui, UI_EXPORT, "writing image %s done", b->result->image_id);
 		if (b->o->iidfile)
@@ -421,14 +677,11 @@ static int make_outputs(struct build *b, struct output_spec *specs, size_t n_spe
 
 int build_outputs(struct build *b, const struct solve_output *outputs, struct error *err)
 {
-	size_t n = b->graph->n_targets, n_specs = b->o->outputs.n, parsed = 0;
+	size_t n = b->graph->n_targets;
 	_cleanup_free_ struct built *v = new0(struct built, n);
 	_cleanup_free_ const struct rootfs **tops = new0(const struct rootfs *, n);
-	_cleanup_free_ struct output_spec *specs = new0(struct output_spec, n_specs);
 	int rc = 0;
 	ui_step_start(b->ui, UI_EXPORT, "exporting to image");
-	for (; parsed < n_specs && rc >= 0; parsed++)
-		rc = output_parse(b, b->o->outputs.v[parsed], &specs[parsed], err);
 	for (size_t k = 0; k < n && rc >= 0; k++) {
 		const struct graph_target *t = &b->graph->targets[k];
 		tops[k] = t->node == GRAPH_NONE ? NULL : outputs[t->node].value;
@@ -438,7 +691,7 @@ int build_outputs(struct build *b, const struct solve_output *outputs, struct er
 			rc = make_config(b, t, tops[k], outputs, &v[k], err);
 	}
 	if (rc >= 0)
-		rc = make_outputs(b, specs, n_specs, v, tops, err);
+		rc = make_outputs(b, v, tops, err);
 	if (rc < 0)
 		ui_step_error(b->ui, UI_EXPORT, err->msg);
 	else
@@ -447,7 +700,5 @@ int build_outputs(struct build *b, const struct solve_output *outputs, struct er
 		oci_image_release(&v[k].config);
 		free(v[k].json);
 	}
-	for (size_t i = 0; i < parsed; i++)
-		output_release(&specs[i]);
 	return rc;
 }

@@ -3,6 +3,7 @@
 #include "build/internal.h"
 
 #include "base/log.h"
+#include "build/push.h"
 #include "codec/json.h"
 #include "export/export.h"
 
@@ -33,6 +34,15 @@ struct build_image *build_find_image(struct build *b, const char *ref, const str
 	return NULL;
 }
 
+/* An image that is pushed unchanged keeps its digest. */
+static void remember_manifest(
+        struct build *b, const struct oci_manifest *m, const char *type, const char *text, size_t n)
+{
+	if (m->media_type)
+		type = m->media_type;
+	push_remember_manifest(b->store, &m->config.digest, type ? type : OCI_MT_MANIFEST, text, n);
+}
+
 /* fetch_manifest - the image manifest for the wanted platform behind im->ref. */
 static int fetch_manifest(struct build *b, struct build_image *im, struct oci_manifest *ret,
         struct digest *ret_digest, struct error *err)
@@ -48,8 +58,10 @@ static int fetch_manifest(struct build *b, struct build_image *im, struct oci_ma
 	struct oci_index idx = {0};
 	if (oci_doc_parse(text, n, type, im->asked, &kind, ret, &idx, err) < 0)
 		return -1;
-	if (kind == OCI_DOC_MANIFEST)
+	if (kind == OCI_DOC_MANIFEST) {
+		remember_manifest(b, ret, type, text, n);
 		return 0;
+	}
 	size_t i;
 	if (oci_index_select(&idx, &im->platform, im->asked, &i, err) < 0) {
 		oci_index_release(&idx);
@@ -70,6 +82,7 @@ static int fetch_manifest(struct build *b, struct build_image *im, struct oci_ma
 		oci_index_release(&idx);
 		return err_set(err, ERR_INTEGRITY, "%s: an index inside an index", im->asked);
 	}
+	remember_manifest(b, ret, type, text, n);
 	return 0;
 }
 
@@ -272,35 +285,59 @@ static bool blob_here(struct build *b, const struct digest *diff_id, struct oci_
 	return found;
 }
 
+/* download - the layer's own blob, as the image's manifest names it. */
+static int download(
+        struct build *b, struct build_image *im, size_t i, uint64_t ui_id, struct error *err)
+{
+	char hex[DIGEST_STR_MAX];
+	if (i >= im->n_layers)
+		return err_set(err, ERR_NOT_FOUND, "layer %s is not in the store",
+		        digest_str(&im->config.diff_ids[i], hex));
+	const struct oci_descriptor *d = &im->layers[i];
+	if (!build_registry(b, err))
+		return -1;
+	struct digest got;
+	uint64_t size;
+	_cleanup_sink_ struct sink *to =
+	        store_blob_sink(b->store, b->lease, &d->digest, &got, &size);
+	ui_step_note(
+	        b->ui, ui_id, "%s %lld bytes", digest_str(&d->digest, hex), (long long)d->size);
+	if (registry_get_blob(b->registry, &im->ref, d, to, err) < 0 || sink_finish(to, err) < 0)
+		return -1;
+	export_remember_origin(b->store, &d->digest, &im->ref);
+	return 0;
+}
+
+static int unpack(struct fetch *f, size_t i, const struct oci_descriptor *d, struct error *err)
+{
+	const struct store_layer *l;
+	char hex[DIGEST_STR_MAX];
+	ui_step_note(f->b->ui, f->ui_id, "extracting %s", digest_str(&d->digest, hex));
+	return export_unpack_layer(
+	        f->b->store, f->b->lease, &f->im->config.diff_ids[i], d, &l, err);
+}
+
 static int fetch_layer(struct fetch *f, size_t i, struct error *err)
 {
 	struct build *b = f->b;
 	struct build_image *im = f->im;
-	const struct digest *diff_id = &im->config.diff_ids[i];
 	struct oci_descriptor d = {0};
-	int rc = -1;
-	char hex[DIGEST_STR_MAX];
-	if (!blob_here(b, diff_id, &d)) {
-		if (i >= im->n_layers)
-			return err_set(err, ERR_NOT_FOUND, "layer %s is not in the store",
-			        digest_str(diff_id, hex));
-		oci_descriptor_copy(&d, &im->layers[i]);
-		struct digest got;
-		uint64_t size;
-		_cleanup_sink_ struct sink *to =
-		        store_blob_sink(b->store, b->lease, &d.digest, &got, &size);
-		ui_step_note(b->ui, f->ui_id, "%s %lld bytes", digest_str(&d.digest, hex),
-		        (long long)d.size);
-		if (registry_get_blob(b->registry, &im->ref, &d, to, err) < 0 ||
-		        sink_finish(to, err) < 0)
-			goto out;
+	if (blob_here(b, &im->config.diff_ids[i], &d)) {
+		int rc = unpack(f, i, &d, err);
+		bool other = i < im->n_layers && !digest_eq(&d.digest, &im->layers[i].digest);
+		oci_descriptor_release(&d);
+		/* Some other image claimed that this blob is the layer, or it is damaged: the
+		 * image's own blob is what counts. */
+		if (rc >= 0 || err->class != ERR_INTEGRITY || i >= im->n_layers)
+			return rc;
+		log_debug("%s: %s", im->asked, err->msg);
+		error_release(err);
+		if (other && store_blob_has(b->store, &im->layers[i].digest, NULL))
+			return unpack(f, i, &im->layers[i], err);
 	}
-	ui_step_note(b->ui, f->ui_id, "extracting %s", digest_str(&d.digest, hex));
-	const struct store_layer *l;
-	rc = export_unpack_layer(b->store, b->lease, diff_id, &d, &l, err);
-out:
-	oci_descriptor_release(&d);
-	return rc;
+	if (download(b, im, i, f->ui_id, err) < 0)
+		return -1;
+	return unpack(f, i, &im->layers[i], err);
 }
 
 static void fetch_one(void *ctx, size_t k)
@@ -345,6 +382,15 @@ static int need_descriptors(struct build *b, struct build_image *im, struct erro
 		        im->asked);
 	oci_manifest_release(&m);
 	return rc;
+}
+
+int build_image_fetch(
+        struct build *b, struct build_image *im, size_t i, uint64_t ui_id, struct error *err)
+{
+	pthread_mutex_lock(&im->lock);
+	int rc = need_descriptors(b, im, err);
+	pthread_mutex_unlock(&im->lock);
+	return rc < 0 ? -1 : download(b, im, i, ui_id, err);
 }
 
 bool build_image_has_bytes(struct build *b, const struct build_image *im)

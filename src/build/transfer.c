@@ -1,21 +1,17 @@
-/* build/transfer.c - see transfer.h. A push sends layers first, then configs, manifests, and the
- * tag last: a reader never sees a tag whose parts are missing. */
+/* build/transfer.c - see transfer.h. */
 #include "build/transfer.h"
 
-#include <errno.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "build/internal.h"
-#include "export/export.h"
-#include "image/image.h"
+#include "build/push.h"
 
 struct transfer {
 	struct build b; /* for the image and privilege helpers; has no graph */
 	struct build_options bo;
 	const struct transfer_options *o;
 	struct oci_ref ref;
-	struct registry_client *client;
 };
 
 static int transfer_init(struct transfer *t, struct store *s, const char *name,
@@ -30,8 +26,7 @@ static int transfer_init(struct transfer *t, struct store *s, const char *name,
 	t->b.ui = ui_new(&uo);
 	if (oci_ref_parse(name, &t->ref, err) < 0 || store_lease_new(s, &t->b.lease, err) < 0)
 		return -1;
-	t->client = build_registry(&t->b, err);
-	return t->client ? 0 : -1;
+	return build_registry(&t->b, err) ? 0 : -1;
 }
 
 static void transfer_release(struct transfer *t)
@@ -51,114 +46,6 @@ static void transfer_release(struct transfer *t)
 
 /* --- push ------------------------------------------------------------------------------------ */
 
-struct blob_reader {
-	struct reader base;
-	int fd;
-};
-
-static ssize_t blob_read(struct reader *r, void *p, size_t n, struct error *err)
-{
-	ssize_t got = read(((struct blob_reader *)r)->fd, p, n);
-	return got < 0 ? err_sys(err, errno, "reading a blob of the store") : got;
-}
-
-static void blob_free(struct reader *r)
-{
-	close_ptr(&((struct blob_reader *)r)->fd);
-	free(r);
-}
-
-struct blob_source {
-	struct store *store;
-	const struct digest *digest;
-};
-
-static int blob_reopen(void *ctx, uint64_t offset, struct reader **ret, struct error *err)
-{
-	const struct blob_source *src = ctx;
-	int fd;
-	uint64_t size;
-	if (store_blob_open(src->store, src->digest, &fd, &size, err) < 0)
-		return -1;
-	if (lseek(fd, (off_t)offset, SEEK_SET) < 0) {
-		close(fd);
-		return err_sys(err, errno, "reading a blob of the store");
-	}
-	struct blob_reader *r = new0(struct blob_reader, 1);
-	*r = (struct blob_reader){{blob_read, blob_free}, fd};
-	*ret = &r->base;
-	return 0;
-}
-
-static int push_blob(
-        struct transfer *t, const struct oci_descriptor *d, uint64_t ui_id, struct error *err)
-{
-	char hex[DIGEST_STR_MAX];
-	bool have;
-	digest_str(&d->digest, hex);
-	if (registry_has_blob(t->client, &t->ref, &d->digest, &have, err) < 0)
-		return -1;
-	if (have) {
-		ui_step_note(t->b.ui, ui_id, "%s already there", hex);
-		return 0;
-	}
-	struct blob_source src = {t->b.store, &d->digest};
-	ui_step_note(t->b.ui, ui_id, "pushing %s %lld bytes", hex, (long long)d->size);
-	return registry_put_blob(
-	        t->client, &t->ref, &d->digest, (uint64_t)d->size, blob_reopen, &src, err);
-}
-
-/* push_platform - one image: blobs, then the manifest (by tag, or by digest for an index). */
-static int push_platform(struct transfer *t, const struct store_image *si, bool by_tag,
-        uint64_t ui_id, struct oci_descriptor *ret, struct error *err)
-{
-	struct oci_image im;
-	oci_image_init(&im);
-	_cleanup_free_ char *config = NULL, *manifest = NULL;
-	size_t n_config;
-	if (store_image_config(t->b.store, &si->id, &im, err) < 0 ||
-	        store_blob_read_all(t->b.store, &si->id, (size_t)8 << 20, &config, &n_config, err) <
-	                0) {
-		oci_image_release(&im);
-		return -1;
-	}
-	size_t n = im.n_diff_ids;
-	struct oci_descriptor *layers = new0(struct oci_descriptor, n);
-	int rc = 0;
-	for (size_t i = 0; i < n && rc >= 0; i++) {
-		rc = export_layer_blob(t->b.store, t->b.lease, &im.diff_ids[i], t->o->compression,
-		        t->o->level, t->o->force_compression, pool_size(t->b.pool), false,
-		        &layers[i], err);
-		if (rc >= 0)
-			rc = push_blob(t, &layers[i], ui_id, err);
-	}
-	struct oci_descriptor cd = {
-	        .media_type = (char *)OCI_MT_CONFIG, .digest = si->id, .size = (int64_t)n_config};
-	if (rc >= 0)
-		rc = push_blob(t, &cd, ui_id, err);
-	if (rc >= 0) {
-		manifest = image_manifest(&cd, layers, n, false, NULL);
-		struct digest digest;
-		char dstr[DIGEST_STR_MAX];
-		sha256_buf(manifest, strlen(manifest), &digest);
-		struct oci_ref ref = {.domain = t->ref.domain,
-		        .path = t->ref.path,
-		        .tag = by_tag ? t->ref.tag : NULL,
-		        .digest = by_tag ? NULL : digest_str(&digest, dstr)};
-		*ret = (struct oci_descriptor){.media_type = xstrdup(OCI_MT_MANIFEST),
-		        .size = (int64_t)strlen(manifest),
-		        .has_platform = true,
-		        .platform = im.platform};
-		rc = registry_put_manifest(t->client, &ref, manifest, strlen(manifest),
-		        OCI_MT_MANIFEST, &ret->digest, err);
-	}
-	for (size_t i = 0; i < n; i++)
-		oci_descriptor_release(&layers[i]);
-	free(layers);
-	oci_image_release(&im);
-	return rc < 0 ? -1 : 0;
-}
-
 static bool platform_wanted(const struct transfer *t, const struct oci_platform *p)
 {
 	if (!t->o->platforms || !t->o->platforms->n)
@@ -175,36 +62,70 @@ static bool platform_wanted(const struct transfer *t, const struct oci_platform 
 	return false;
 }
 
-static int push_all(struct transfer *t, const struct store_image *v, size_t n, char **ret_digest,
-        struct error *err)
+struct push_image {
+	struct oci_image config;
+	char *json;
+};
+
+static int read_images(struct store *s, const struct store_image *v, size_t n,
+        struct push_image *im, struct export_image *ret, struct error *err)
 {
-	char dstr[DIGEST_STR_MAX];
-	struct oci_index idx = {.media_type = (char *)OCI_MT_INDEX};
-	idx.manifests = new0(struct oci_descriptor, n);
-	int rc = 0;
-	for (size_t i = 0; i < n && rc >= 0; i++) {
-		char plat[128];
-		_cleanup_free_ char *shown = xasprintf("pushing %s/%s for %s", t->ref.domain,
-		        t->ref.path, oci_platform_string(&v[i].platform, plat, sizeof(plat)));
-		ui_step_start(t->b.ui, i + 1, shown);
-		rc = push_platform(t, &v[i], n == 1, i + 1, &idx.manifests[i], err);
-		idx.n_manifests++;
-		if (rc < 0)
-			ui_step_error(t->b.ui, i + 1, err->msg);
-		else
-			ui_step_done(t->b.ui, i + 1);
+	for (size_t i = 0; i < n; i++) {
+		size_t len;
+		oci_image_init(&im[i].config);
+		if (store_image_config(s, &v[i].id, &im[i].config, err) < 0 ||
+		        store_blob_read_all(s, &v[i].id, (size_t)8 << 20, &im[i].json, &len, err) <
+		                0)
+			return -1;
+		ret[i] = (struct export_image){.config = &im[i].config, .config_json = im[i].json};
 	}
-	struct digest digest = idx.manifests[0].digest;
-	if (rc >= 0 && n > 1) {
-		_cleanup_free_ char *text = oci_index_encode(&idx);
-		rc = registry_put_manifest(
-		        t->client, &t->ref, text, strlen(text), OCI_MT_INDEX, &digest, err);
+	return 0;
+}
+
+static int push_all(struct transfer *t, struct push_target *to, const struct store_image *v,
+        size_t n, struct oci_descriptor *ret, struct error *err)
+{
+	/* As it came, so that whoever knows its digest finds it here, too. */
+	if (n == 1 && !t->o->force_compression && t->o->level < 0) {
+		int rc = push_verbatim(to, &v[0].id, ret, err);
+		if (rc != 0)
+			return MIN(rc, 0);
 	}
+	_cleanup_free_ struct push_image *im = new0(struct push_image, n);
+	_cleanup_free_ struct export_image *images = new0(struct export_image, n);
+	const struct export_options o = {.compression = t->o->compression,
+	        .level = t->o->level,
+	        .force_compression = t->o->force_compression,
+	        .oci_mediatypes = true};
+	int rc = read_images(t->b.store, v, n, im, images, err);
 	if (rc >= 0)
-		*ret_digest = xstrdup(digest_str(&digest, dstr));
-	for (size_t i = 0; i < idx.n_manifests; i++)
-		oci_descriptor_release(&idx.manifests[i]);
-	free(idx.manifests);
+		rc = push_images(to, images, n, &o, ret, err);
+	for (size_t i = 0; i < n; i++) {
+		oci_image_release(&im[i].config);
+		free(im[i].json);
+	}
+	return rc;
+}
+
+static int push_shown(struct transfer *t, const char *name, const struct store_image *v, size_t n,
+        char **ret_digest, struct error *err)
+{
+	struct push_target to;
+	struct oci_descriptor d = {0};
+	char dstr[DIGEST_STR_MAX];
+	_cleanup_free_ char *shown = xasprintf("pushing %s", name);
+	ui_step_start(t->b.ui, UI_EXPORT, shown);
+	int rc = push_target_init(&t->b, name, false, UI_EXPORT, &to, err);
+	if (rc >= 0)
+		rc = push_all(t, &to, v, n, &d, err);
+	push_target_release(&to);
+	if (rc < 0)
+		ui_step_error(t->b.ui, UI_EXPORT, err->msg);
+	else
+		ui_step_done(t->b.ui, UI_EXPORT);
+	if (rc >= 0)
+		*ret_digest = xstrdup(digest_str(&d.digest, dstr));
+	oci_descriptor_release(&d);
 	return rc;
 }
 
@@ -231,7 +152,7 @@ int transfer_push(struct store *s, const char *name, const struct transfer_optio
 	if (rc >= 0)
 		rc = build_enter(&t.b, err);
 	if (rc >= 0)
-		rc = push_all(&t, mine, n, ret_digest, err);
+		rc = push_shown(&t, full, mine, n, ret_digest, err);
 	store_images_free(all, n_all);
 	transfer_release(&t);
 	return rc < 0 ? -1 : 0;

@@ -17,7 +17,7 @@ struct args {
 	struct build_options o;
 	struct strv build_args, secrets, ssh, resources;
 	const char *progress, *call, *format, *epoch;
-	bool quiet, check;
+	bool quiet, check, push, load;
 };
 
 static void args_release(struct args *a)
@@ -253,8 +253,28 @@ static int take_builtin_args(struct args *a, struct error *err)
 	return 0;
 }
 
+/* take_destinations - --push and --load are short for outputs. */
+static void take_destinations(struct args *a)
+{
+	struct strv *v = &a->o.outputs;
+	bool pushed = false;
+	for (size_t i = 0; a->push && i < v->n; i++) {
+		if (!strstr(v->v[i], "type=image") && !strstr(v->v[i], "type=registry"))
+			continue;
+		char *more = xasprintf("%s,push=true", v->v[i]);
+		free(v->v[i]);
+		v->v[i] = more;
+		pushed = true;
+	}
+	if (a->push && !pushed)
+		strv_add(v, "type=registry");
+	if (a->load)
+		strv_add(v, "type=docker");
+}
+
 static int take_values(struct args *a, struct error *err)
 {
+	take_destinations(a);
 	struct build_options *o = &a->o;
 	if (check_pairs("--label", &o->labels, err) < 0 ||
 	        check_pairs("--annotation", &o->annotations, err) < 0 ||
@@ -526,6 +546,12 @@ static void report_warnings(const struct args *a, const struct build_result *res
 		        res->unused_build_args.v[i]);
 }
 
+static bool output_to_stdout(const char *spec)
+{
+	bool archive = strstr(spec, "type=oci") || strstr(spec, "type=tar");
+	return str_eq(spec, "-") || strstr(spec, "dest=-") || (archive && !strstr(spec, "dest="));
+}
+
 static int do_build(struct args *a)
 {
 	struct error err = ERROR_INIT;
@@ -550,10 +576,7 @@ static int do_build(struct args *a)
 		rc = EXIT_OK;
 		bool to_stdout = false;
 		for (size_t i = 0; i < a->o.outputs.n; i++)
-			to_stdout |= str_eq(a->o.outputs.v[i], "-") ||
-			             strstr(a->o.outputs.v[i], "dest=-") ||
-			             (strchr(a->o.outputs.v[i], '=') &&
-			                     !strstr(a->o.outputs.v[i], "dest="));
+			to_stdout |= output_to_stdout(a->o.outputs.v[i]);
 		if (a->quiet && res.image_id && !to_stdout)
 			printf("%s\n", res.image_id);
 	}
@@ -565,14 +588,17 @@ static const char epilogue[] =
         "Contexts:  a directory, - (Dockerfile or tar on standard input), a git or HTTP(S) URL.\n"
         "Outputs:   without -o the image goes to strake's own store (see strake images).\n"
         "           -o type=oci,dest=FILE     OCI layout archive (tar=false: directory)\n"
-        "           -o type=docker,dest=FILE  for docker load and podman load\n"
+        "           -o type=docker,dest=FILE  for docker load and podman load;\n"
+        "                                     without dest as --load\n"
+        "           -o type=registry          as --push; name=, compression=, push-by-digest=\n"
         "           -o type=local,dest=DIR    the files of the image\n"
         "           -o type=tar,dest=FILE     the same as a tar archive\n\n"
         "Examples:\n"
         "  strake build -t hello .\n"
         "  strake build --target test --build-arg VERSION=2 -f ci/Dockerfile .\n"
         "  strake build --build-context base=oci-layout:///images/debian:12 -t app .\n"
-        "  strake build -o type=docker,dest=- . | docker load\n";
+        "  strake build --push -t registry.example/team/app:1 .\n"
+        "  strake build --load -t app .      # into docker or podman\n";
 
 int cmd_build(int argc, char **argv)
 {
@@ -593,7 +619,10 @@ int cmd_build(int argc, char **argv)
 	        {"build-context", 0, CLI_LIST, &o->contexts, "N=V",
 	                "named context: a path, oci-layout://, docker-image://, URL"},
 	        {"output", 'o', CLI_LIST, &o->outputs, "SPEC",
-	                "type=oci|docker|local|tar,dest=PATH"},
+	                "type=oci|docker|local|tar,dest=PATH or type=registry"},
+	        {"push", 0, CLI_BOOL, &a.push, NULL, "send the image to its registry"},
+	        {"load", 0, CLI_BOOL, &a.load, NULL,
+	                "hand the image to a running docker or podman"},
 	        {"platform", 0, CLI_LIST, &o->platforms, "P", "linux/amd64, linux/arm64, ..."},
 	        {"label", 0, CLI_LIST, &o->labels, "K=V", "label on the image"},
 	        {"annotation", 0, CLI_LIST, &o->annotations, "K=V", "annotation on the manifest"},
@@ -629,12 +658,6 @@ int cmd_build(int argc, char **argv)
 	        {"call", 0, CLI_STR, &a.call, "WHAT", "build, check, outline, targets"},
 	        {"format", 0, CLI_STR, &a.format, "FMT",
 	                "of --check and --call: text or json; of the image: oci"},
-	        {"load", 0, CLI_ABSENT, NULL, NULL,
-	                "images go to strake's store; for docker: strake build -o "
-	                "type=docker,dest=- . | docker load"},
-	        {"push", 0, CLI_ABSENT, NULL, NULL,
-	                "build with -o type=oci,dest=FILE and push that: skopeo copy "
-	                "oci-archive:FILE docker://NAME"},
 	        {"cache-from", 0, CLI_ABSENT, NULL, NULL, "the local store is the only cache"},
 	        {"cache-to", 0, CLI_ABSENT, NULL, NULL, "the local store is the only cache"},
 	        {"attest", 0, CLI_ABSENT, NULL, NULL, NULL},

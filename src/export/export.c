@@ -6,7 +6,7 @@ static int check(size_t n, const struct export_options *o, struct error *err)
 {
 	if (n == 0)
 		return err_set(err, ERR_INTERNAL, "nothing to export");
-	if (!o->dest || !*o->dest)
+	if (o->type != EXPORT_REGISTRY && (!o->dest || !*o->dest))
 		return err_set(err, ERR_USAGE, "an output needs dest=PATH");
 	if (o->type == EXPORT_DOCKER && (n > 1 || o->index)) {
 		(void)err_set(err, ERR_USAGE,
@@ -35,10 +35,12 @@ static int write_layout(struct store *s, struct store_lease *l, const struct exp
         struct error *err)
 {
 	_cleanup_(export_plan_release) struct plan p = {0};
-	if (plan_make(&p, s, l, images, n, o, o->compression == COMPRESS_NONE, pool, err) < 0)
+	if (plan_make(&p, s, l, images, n, o, o->compression == COMPRESS_NONE && !o->registry, pool,
+	            err) < 0)
 		return -1;
-	int r = o->type == EXPORT_OCI && !o->tar ? write_layout_dir(s, l, &p, o, err)
-	                                         : write_layout_tar(s, l, &p, o, err);
+	int r = o->type == EXPORT_REGISTRY         ? write_registry(s, &p, o, err)
+	        : o->type == EXPORT_OCI && !o->tar ? write_layout_dir(s, l, &p, o, err)
+	                                           : write_layout_tar(s, l, &p, o, err);
 	if (r == 0 && ret)
 		oci_descriptor_copy(ret, &p.top);
 	return r;
@@ -64,7 +66,8 @@ int export_write(struct store *s, struct store_lease *l, const struct export_ima
 	/* A blob that turns out damaged is set aside by the store while it is read; the second time
 	 * the layer is made anew. Bytes that left through a pipe cannot be taken back. */
 	int r = write_layout(s, l, images, n, &o, pool, ret, err);
-	if (r < 0 && err->class == ERR_INTEGRITY && (!o.tar || output_is_replaced(o.dest))) {
+	bool undone = o.type == EXPORT_REGISTRY || !o.tar || output_is_replaced(o.dest);
+	if (r < 0 && err->class == ERR_INTEGRITY && undone) {
 		log_debug("export again: %s", err->msg);
 		error_release(err);
 		r = write_layout(s, l, images, n, &o, pool, ret, err);

@@ -9,7 +9,9 @@
 #include "oci/oci.h"
 #include "store/store.h"
 
-enum export_type { EXPORT_OCI, EXPORT_DOCKER, EXPORT_TAR, EXPORT_LOCAL };
+enum export_type { EXPORT_OCI, EXPORT_DOCKER, EXPORT_TAR, EXPORT_LOCAL, EXPORT_REGISTRY };
+
+struct export_registry;
 
 struct export_image {
 	const struct oci_image *config; /* complete */
@@ -29,8 +31,11 @@ struct export_options {
 	json_t *annotations; /* manifest annotations; may be NULL */
 	json_t *index_annotations;
 	unsigned n_threads;
-	bool platform_split; /* LOCAL, TAR: a directory each for the platforms */
-	bool index;          /* OCI: an index even around a single manifest */
+	bool platform_split;                    /* LOCAL, TAR: a directory each for the platforms */
+	bool index;                             /* OCI: an index even around a single manifest */
+	const struct export_registry *registry; /* EXPORT_REGISTRY; see registry.h */
+	/* DOCKER: the reader has this many of the lowest layers; their bytes are left out */
+	size_t skip_layers;
 };
 /* export_write - all platforms of one build. rewrite_timestamp changes the new layers: the config
  * that comes out is then not the one given; ret_manifest is what was written (its digest names the

@@ -27,6 +27,15 @@ int export_layer_tar_size(struct store *s, struct store_lease *l, const struct d
 int export_remember_blob(struct store *s, const struct digest *diff_id,
         const struct oci_descriptor *blob, struct error *err) must_check;
 enum compression export_media_compression(const char *media_type);
+/* export_known_blob - a blob that was seen to hold the layer, whether its bytes are here or not.
+ * 1, 0. */
+int export_known_blob(struct store *s, const struct digest *diff_id, enum compression c,
+        struct oci_descriptor *ret, struct error *err) must_check;
+/* export_layer_blob_along - as export_layer_blob; if the blob must be made, its bytes go to *along
+ * too, which is then taken (*along NULL). along may be NULL. */
+int export_layer_blob_along(struct store *s, struct store_lease *l, const struct digest *diff_id,
+        enum compression c, int level, bool force, unsigned n_threads, bool docker_types,
+        struct sink **along, struct oci_descriptor *ret, struct error *err) must_check;
 
 /* --- register.c ------------------------------------------------------------------------------ */
 
@@ -93,6 +102,9 @@ int write_layout_tar(struct store *s, struct store_lease *l, const struct plan *
         const struct export_options *o, struct error *err) must_check;
 int write_layout_dir(struct store *s, struct store_lease *l, const struct plan *p,
         const struct export_options *o, struct error *err) must_check;
+/* write_registry - what is left after the layers, which the plan pushed. */
+int write_registry(struct store *s, const struct plan *p, const struct export_options *o,
+        struct error *err) must_check;
 int write_rootfs(struct store *s, struct store_lease *l, const struct export_image *images,
         size_t n, const struct export_options *o, struct error *err) must_check;
 

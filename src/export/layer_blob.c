@@ -167,6 +167,30 @@ static int find_blob(struct store *s, const struct digest *diff_id, int want,
 	return found;
 }
 
+int export_known_blob(struct store *s, const struct digest *diff_id, enum compression c,
+        struct oci_descriptor *ret, struct error *err)
+{
+	struct oci_descriptor *v = NULL;
+	size_t n = 0;
+	if (store_layer_blobs(s, diff_id, &v, &n, err) < 0)
+		return -1;
+	int found = 0;
+	for (size_t i = 0; i < n; i++) {
+		struct digest key;
+		_cleanup_free_ char *text = NULL;
+		verified_key(diff_id, &v[i].digest, &key);
+		if (found == 0 && export_media_compression(v[i].media_type) == c)
+			found = store_record_get(s, RECORD_VERIFIED, &key, &text, err);
+		if (found == 1) {
+			oci_descriptor_copy(ret, &v[i]);
+			found = 2;
+		}
+		oci_descriptor_release(&v[i]);
+	}
+	free(v);
+	return MIN(found, 1);
+}
+
 /* --- the tar of a layer ---------------------------------------------------------------------- */
 
 static int layer_gone(const struct digest *diff_id, struct error *err)
@@ -233,16 +257,19 @@ int export_layer_tar_size(struct store *s, struct store_lease *l, const struct d
 /* --- compressed blobs ------------------------------------------------------------------------ */
 
 static int make_blob(struct store *s, struct store_lease *l, const struct digest *diff_id,
-        enum compression c, int level, unsigned n_threads, struct oci_descriptor *ret,
-        struct error *err)
+        enum compression c, int level, unsigned n_threads, struct sink **along,
+        struct oci_descriptor *ret, struct error *err)
 {
 	struct digest digest = {0};
 	uint64_t size = 0;
 	char hex[DIGEST_STR_MAX];
 	_cleanup_free_ char *what = xasprintf("layer %s", digest_str(diff_id, hex));
+	struct sink *to = store_blob_sink(s, l, NULL, &digest, &size);
+	/* In the store first: what another one gets was checked by then. */
+	if (along && *along)
+		to = sink_tee(to, take_ptr(*along));
 	_cleanup_sink_ struct sink *chain = export_verify_sink(
-	        sink_compress(store_blob_sink(s, l, NULL, &digest, &size), c, level, n_threads),
-	        diff_id, UINT64_MAX, what);
+	        sink_compress(to, c, level, n_threads), diff_id, UINT64_MAX, what);
 	if (export_layer_tar(s, l, diff_id, chain, err) < 0 || sink_finish(chain, err) < 0)
 		return -1;
 	*ret = (struct oci_descriptor){
@@ -253,9 +280,9 @@ static int make_blob(struct store *s, struct store_lease *l, const struct digest
 	return export_remember_blob(s, diff_id, ret, err);
 }
 
-int export_layer_blob(struct store *s, struct store_lease *l, const struct digest *diff_id,
+int export_layer_blob_along(struct store *s, struct store_lease *l, const struct digest *diff_id,
         enum compression c, int level, bool force, unsigned n_threads, bool docker_types,
-        struct oci_descriptor *ret, struct error *err)
+        struct sink **along, struct oci_descriptor *ret, struct error *err)
 {
 	struct oci_descriptor d = {0};
 	/* A level that was asked for cannot be seen in a blob that exists: make it anew. */
@@ -270,7 +297,7 @@ int export_layer_blob(struct store *s, struct store_lease *l, const struct diges
 			r = find_blob(s, diff_id, -1, &d, err);
 	}
 	if (r == 0)
-		r = make_blob(s, l, diff_id, c, level, n_threads, &d, err);
+		r = make_blob(s, l, diff_id, c, level, n_threads, along, &d, err);
 	if (r < 0) {
 		oci_descriptor_release(&d);
 		return -1;
@@ -283,6 +310,14 @@ int export_layer_blob(struct store *s, struct store_lease *l, const struct diges
 	};
 	oci_descriptor_release(&d);
 	return 0;
+}
+
+int export_layer_blob(struct store *s, struct store_lease *l, const struct digest *diff_id,
+        enum compression c, int level, bool force, unsigned n_threads, bool docker_types,
+        struct oci_descriptor *ret, struct error *err)
+{
+	return export_layer_blob_along(
+	        s, l, diff_id, c, level, force, n_threads, docker_types, NULL, ret, err);
 }
 
 /* --- unpacking ------------------------------------------------------------------------------- */

@@ -6,6 +6,7 @@
  * Plain layers need no staging: their digest is the diff id and their size is recorded, so their
  * tar is written straight from the tree. */
 #include "export/internal.h"
+#include "export/registry.h"
 #include "image/image.h"
 
 void export_plan_release(struct plan *p)
@@ -118,11 +119,28 @@ static int try_clamp(struct layer_job *j, size_t i, struct error *err)
 	return clamped_blob(j, layer, i, err) < 0 ? -1 : 1;
 }
 
+static int push_layer(struct layer_job *j, size_t i, struct error *err)
+{
+	const struct export_push_layer p = {
+	        .diff_id = &j->diff_ids[i],
+	        .compression = j->c,
+	        .level = j->o->level,
+	        .force = j->o->force_compression,
+	        .docker_types = j->docker,
+	        .n_threads = j->n_threads,
+	};
+	return export_push_layer(j->s, j->l, j->o->registry, &p, &j->im->layers[i], err);
+}
+
 static int plan_layer(struct layer_job *j, size_t i, struct error *err)
 {
 	int r = try_clamp(j, i, err);
+	if (r == 1 && j->o->registry)
+		return export_push_blob(j->s, j->o->registry, &j->im->layers[i], err);
 	if (r != 0)
 		return r < 0 ? -1 : 0;
+	if (j->o->registry)
+		return push_layer(j, i, err);
 	bool straight = j->plain;
 	if (straight && j->keep_base) {
 		const struct store_layer *layer = NULL;
@@ -169,8 +187,9 @@ static int plan_layers(
 		}
 		error_release(&j->errs[i]);
 		if (r == 0)
-			add_blob(p, &j->im->layers[i].digest, (uint64_t)j->im->layers[i].size,
-			        j->straight[i]);
+			if (i >= j->o->skip_layers)
+				add_blob(p, &j->im->layers[i].digest,
+				        (uint64_t)j->im->layers[i].size, j->straight[i]);
 	}
 	free(j->result);
 	free(j->errs);

@@ -61,6 +61,18 @@ void registry_client_free(struct registry_client *c)
 	free(c);
 }
 
+void registry_client_insecure(struct registry_client *c, const char *domain)
+{
+	struct registry_config *cfg = &c->config;
+	for (size_t i = 0; i < cfg->n; i++)
+		if (str_eq(cfg->hosts[i].name, domain)) {
+			cfg->hosts[i].insecure = true;
+			return;
+		}
+	vec_grow(&cfg->hosts, &cfg->cap, cfg->n + 1);
+	cfg->hosts[cfg->n++] = (struct registry_host){.name = xstrdup(domain), .insecure = true};
+}
+
 /* --- endpoints ------------------------------------------------------------------------------- */
 
 static struct endpoint *add_endpoint(struct registry_client *c, const char *registry,
@@ -206,12 +218,14 @@ static bool worth_waiting(const struct registry_config *cfg, int r,
 }
 
 /* A server of this machine, or one declared insecure, that does not speak TLS. */
-static bool fall_back_to_http(struct registry_client *c, struct endpoint *ep)
+static bool fall_back_to_http(struct registry_client *c, struct endpoint *ep, const char *tried)
 {
 	pthread_mutex_lock(&c->lock);
 	bool yes = ep->may_fall_back && ep->https;
 	if (yes)
 		ep->https = ep->may_fall_back = false;
+	else /* another thread fell back while we tried */
+		yes = !ep->https && str_starts(tried, "https:");
 	pthread_mutex_unlock(&c->lock);
 	return yes;
 }
@@ -257,7 +271,7 @@ int client_exchange(struct registry_client *c, struct client_call *call, struct 
 		log_debug("%s %.*s: %ld%s%s", call->rq.method, (int)strcspn(url, "?"), url,
 		        resp->status, r < 0 ? " " : "", r < 0 ? err->msg : "");
 		if (r < 0 && resp->no_tls && call->ep && !call->url &&
-		        fall_back_to_http(c, call->ep)) {
+		        fall_back_to_http(c, call->ep, url)) {
 			attempt--;
 			continue;
 		}

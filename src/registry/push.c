@@ -8,6 +8,7 @@
 #include "registry/client.h"
 
 #include <inttypes.h>
+#include <signal.h>
 
 #define CHUNK (8u << 20)
 #define CHUNK_MIN (256u << 10)
@@ -412,10 +413,18 @@ int registry_mount_blob(struct registry_client *c, const struct oci_ref *ref,
 
 /* --- a blob whose digest is known at the end ------------------------------------------------- */
 
+/* Pieces go up on a thread of their own while the next one is filled: whoever writes into the sink
+ * compresses meanwhile. At most one piece is under way, so its order is the blob's. */
 struct upload_sink {
 	struct sink sink;
 	struct upload u;
-	struct strbuf chunk;
+	struct strbuf chunk; /* being filled */
+	struct strbuf sent;  /* under way, with `end` of the blob's bytes when it is through */
+	uint64_t end;
+	pthread_t thread;
+	bool flying;
+	int flown; /* the thread's result; its error: */
+	struct error err;
 	struct sha256 hash;
 	uint64_t size;
 	struct digest *ret_digest;
@@ -425,28 +434,38 @@ struct upload_sink {
 	bool ready;
 };
 
-static int chunk_reader(void *ctx, uint64_t offset, struct reader **ret, struct error *err)
+static int sent_reader(void *ctx, uint64_t offset, struct reader **ret, struct error *err)
 {
 	struct upload_sink *s = ctx;
-	uint64_t base = s->size - s->chunk.len; /* of this chunk in the blob */
+	uint64_t base = s->end - s->sent.len; /* of this chunk in the blob */
 	(void)err;
-	*ret = reader_mem(s->chunk.buf + (offset - base), s->chunk.len - (size_t)(offset - base));
+	*ret = reader_mem(s->sent.buf + (offset - base), s->sent.len - (size_t)(offset - base));
 	return 0;
 }
 
-/* Send the buffered chunk, again if need be: it is in memory. */
-static int flush_chunk(struct upload_sink *s, struct error *err)
+static int chunk_reader(void *ctx, uint64_t offset, struct reader **ret, struct error *err)
 {
-	uint64_t begin = s->size - s->chunk.len;
+	struct upload_sink *s = ctx;
+	(void)err;
+	*ret = reader_mem(s->chunk.buf + offset, s->chunk.len - (size_t)offset);
+	return 0;
+}
+
+/* Send the chunk, again if need be: it is in memory. */
+static int send_chunk(struct upload_sink *s, struct error *err)
+{
+	uint64_t begin = s->end - s->sent.len;
 	if (!s->u.open && begin == 0 && upload_start(&s->u, err) < 0)
 		return -1;
-	for (unsigned attempt = 0; s->u.offset < s->size; attempt++) {
+	for (unsigned attempt = 0; s->u.offset < s->end; attempt++) {
 		_cleanup_http_response_ struct http_response resp = HTTP_RESPONSE_INIT;
 		struct piece p = {
-		        .u = &s->u, .reopen = chunk_reader, .ctx = s, .offset = s->u.offset};
+		        .u = &s->u, .reopen = sent_reader, .ctx = s, .offset = s->u.offset};
 		struct http_request rq = {0};
-		uint64_t n = MIN(s->piece, s->size - s->u.offset);
+		uint64_t n = MIN(s->piece, s->end - s->u.offset);
 		octets(&rq, &p, n);
+		/* Asking first costs a round trip, and a second where nobody answers. */
+		strv_add(&rq.headers, "Expect:");
 		error_release(err);
 		int r = patch(&s->u, &rq, n, &resp, err);
 		if (r == 0 && resp.status == 202)
@@ -458,7 +477,7 @@ static int flush_chunk(struct upload_sink *s, struct error *err)
 		bool again = attempt < s->u.c->config.retries &&
 		             (r == 0 ? may_pass(resp.status) : resp.retryable && !resp.local);
 		uint64_t sent = s->u.offset;
-		if (again && upload_ask_offset(&s->u, s->size))
+		if (again && upload_ask_offset(&s->u, s->end))
 			again = s->u.offset >= begin; /* earlier bytes are gone */
 		else
 			s->u.offset = sent; /* it does not say: nothing arrived */
@@ -471,7 +490,48 @@ static int flush_chunk(struct upload_sink *s, struct error *err)
 			return -1;
 		}
 	}
+	return 0;
+}
+
+static void *fly(void *arg)
+{
+	struct upload_sink *s = arg;
+	s->flown = send_chunk(s, &s->err);
+	return NULL;
+}
+
+/* Wait for the piece under way. */
+static int land(struct upload_sink *s, struct error *err)
+{
+	if (s->flying)
+		pthread_join(s->thread, NULL);
+	s->flying = false;
+	if (s->flown == 0)
+		return 0;
+	if (error_is_set(&s->err))
+		error_move(err, &s->err);
+	else if (!error_is_set(err))
+		(void)err_set(err, ERR_NETWORK, "the upload was given up");
+	return -1;
+}
+
+static int flush_chunk(struct upload_sink *s, struct error *err)
+{
+	if (land(s, err) < 0)
+		return -1;
+	struct strbuf empty = s->sent;
+	s->sent = s->chunk;
+	s->chunk = empty;
 	strbuf_reset(&s->chunk);
+	s->end = s->size;
+	s->u.total = s->size;
+	sigset_t all, old;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	s->flying = pthread_create(&s->thread, NULL, fly, s) == 0;
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (!s->flying) /* no thread to be had */
+		fly(s);
 	return 0;
 }
 
@@ -488,7 +548,6 @@ static int upload_sink_write(struct sink *sink, const void *p, size_t n, struct 
 		size_t k = MIN(n, (size_t)CHUNK - s->chunk.len);
 		strbuf_add(&s->chunk, p, k);
 		s->size += k;
-		s->u.total = s->size;
 		p = (const char *)p + k;
 		n -= k;
 		if (s->chunk.len == CHUNK && flush_chunk(s, err) < 0)
@@ -504,13 +563,15 @@ static int upload_sink_finish(struct sink *sink, struct error *err)
 	if (upload_sink_write(sink, "", 0, err) < 0)
 		return -1;
 	sha256_final(&s->hash, &d);
-	digest_str(&d, s->u.what);
 	if (s->size == s->chunk.len) {
 		/* All of it is here: the ordinary way, with its retries. */
 		if (registry_put_blob(s->u.c, &s->ref, &d, s->size, chunk_reader, s, err) < 0)
 			return -1;
 	} else {
-		if (flush_chunk(s, err) < 0 || commit(&s->u, &d, err) < 0)
+		if (flush_chunk(s, err) < 0 || land(s, err) < 0)
+			return -1;
+		digest_str(&d, s->u.what);
+		if (commit(&s->u, &d, err) < 0)
 			return -1;
 	}
 	*s->ret_digest = d;
@@ -521,11 +582,16 @@ static int upload_sink_finish(struct sink *sink, struct error *err)
 static void upload_sink_free(struct sink *sink)
 {
 	struct upload_sink *s = (struct upload_sink *)sink;
+	struct error ignored = ERROR_INIT;
+	if (land(s, &ignored) < 0)
+		log_debug("upload: %s", ignored.msg);
+	error_release(&ignored);
 	if (s->ready) {
 		upload_cancel(&s->u);
 		upload_release(&s->u);
 	}
 	strbuf_release(&s->chunk);
+	strbuf_release(&s->sent);
 	oci_ref_release(&s->ref);
 	free(s);
 }
@@ -537,7 +603,7 @@ struct sink *registry_upload_sink(struct registry_client *c, const struct oci_re
 	s->sink = (struct sink){upload_sink_write, upload_sink_finish, upload_sink_free};
 	s->u.c = c;
 	s->piece = CHUNK;
-	s->chunk = STRBUF_INIT;
+	s->chunk = s->sent = STRBUF_INIT;
 	s->ret_digest = ret_digest;
 	s->ret_size = ret_size;
 	s->ref.domain = xstrdup(ref->domain);

@@ -27,6 +27,9 @@ struct registry_options {
 int registry_client_new(const struct registry_options *o, struct registry_client **ret,
         struct error *err) must_check;
 void registry_client_free(struct registry_client *c);
+/* registry_client_insecure - as `insecure = true` for this host[:port]. Before its first use, and
+ * while nobody else uses the client. */
+void registry_client_insecure(struct registry_client *c, const char *domain);
 
 /* registry_resolve - manifest bytes for a reference: HEAD is not used; GET by tag or digest
  * through the configured mirrors (in order), the upstream last. The digest is computed from the

@@ -114,8 +114,24 @@ static void test_pool(void)
 	pool_free(p);
 }
 
+static void test_csv(void)
+{
+	struct strv v = STRV_INIT;
+	strv_split_csv(&v, "type=image,\"name=a,b\",\"q=\"\"x\"\"\",,push=true");
+	is_int(v.n, 5, "five fields");
+	is_str(v.v[1], "name=a,b", "a comma inside quotes");
+	is_str(v.v[2], "q=\"x\"", "doubled quotes");
+	is_str(v.v[3], "", "an empty field");
+	is_str(v.v[4], "push=true", "the last field");
+	strv_release(&v);
+	strv_split_csv(&v, "\"open");
+	is_str(v.v[0], "open", "a quote that nobody closes");
+	strv_release(&v);
+}
+
 int main(void)
 {
+	test_csv();
 	test_strbuf();
 	test_error();
 	test_map();
