@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "base/human.h"
+#include "codec/json.h"
 
 void build_result_release(struct build_result *r)
 {
@@ -14,6 +15,8 @@ void build_result_release(struct build_result *r)
 	free(r->excerpt);
 	df_warnings_release(&r->warnings);
 	strv_release(&r->unused_build_args);
+	free(r->build_id);
+	json_decref(r->steps);
 	*r = (struct build_result){0};
 }
 
@@ -179,12 +182,30 @@ static bool port_interrupted(void *ctx)
 	return build_interrupted(ctx);
 }
 
+static void note_verdict(struct build *b, const struct graph_node *n, enum solve_event ev)
+{
+	static const enum step_verdict verdicts[] = {[SOLVE_CACHED] = STEP_CACHED,
+	        [SOLVE_STARTED] = STEP_RUNNING,
+	        [SOLVE_DONE] = STEP_DONE,
+	        [SOLVE_FAILED] = STEP_FAILED,
+	        [SOLVE_CANCELLED] = STEP_CANCELLED,
+	        [SOLVE_WOULD_RUN] = STEP_RUNNING,
+	        [SOLVE_DEPENDS] = STEP_MAYBE};
+	struct step_state *s = &b->steps[n->id];
+	s->verdict = verdicts[ev];
+	if (ev == SOLVE_STARTED)
+		s->started_ms = s->ended_ms = now_ms();
+	else if (s->started_ms)
+		s->ended_ms = now_ms();
+}
+
 static void port_event(
         void *ctx, const struct graph_node *n, enum solve_event ev, const struct error *err)
 {
 	struct build *b = ctx;
 	if (n->op == GRAPH_LOCAL)
 		return;
+	note_verdict(b, n, ev);
 	/* An image whose layers are yet to be fetched reports for itself when that happens. */
 	if (n->op == GRAPH_IMAGE &&
 	        (ev != SOLVE_CACHED || !build_image_here(b, build_find_image(b, n->image.ref,
@@ -212,6 +233,9 @@ static void port_event(
 	case SOLVE_CANCELLED:
 		ui_step_cancelled(b->ui, UI_NODE_ID(n));
 		break;
+	case SOLVE_WOULD_RUN:
+	case SOLVE_DEPENDS:
+		break; /* build_result.steps tells it */
 	}
 }
 
@@ -324,7 +348,7 @@ static int plan(struct build *b, const struct plan_options *p, struct error *err
 
 static int solve_once(struct build *b, const uint32_t *targets, struct error *err)
 {
-	struct solve_options so = {.jobs = b->o->jobs};
+	struct solve_options so = {.jobs = b->o->jobs, .plan_only = b->o->dry_run};
 	struct solve_ports ports = {.ctx = b,
 	        .probe = port_probe,
 	        .present = port_present,
@@ -338,7 +362,11 @@ static int solve_once(struct build *b, const uint32_t *targets, struct error *er
 	if (solve_run(b->graph, targets, b->graph->n_targets, &so, &ports, &outputs, &stats, err) <
 	        0)
 		return -1;
-	int rc = build_outputs(b, outputs, err);
+	int rc = 0;
+	if (b->o->dry_run)
+		build_plan_reasons(b, outputs);
+	else
+		rc = build_outputs(b, outputs, err);
 	free(outputs);
 	return rc;
 }
@@ -347,6 +375,7 @@ static int solve(struct build *b, struct error *err)
 {
 	const struct graph *g = b->graph;
 	b->running = new0(struct sandbox_process *, g->n_nodes);
+	b->steps = new0(struct step_state, g->n_nodes);
 	_cleanup_free_ uint32_t *targets = new0(uint32_t, g->n_targets);
 	for (size_t i = 0; i < g->n_targets; i++)
 		targets[i] = g->targets[i].node;
@@ -436,17 +465,36 @@ static void place_excerpt(struct build *b, const struct error *err)
 	b->result->excerpt = df_excerpt(b->file, err->line, end);
 }
 
-static char *new_build_id(void)
+/* start_clock - and an id short enough to be typed. */
+static void start_clock(struct build *b)
 {
 	struct timespec ts;
+	struct sha256 h;
+	struct digest d;
+	char hex[DIGEST_HEX_MAX];
 	clock_gettime(CLOCK_REALTIME, &ts);
-	return xasprintf("%lld%09ld-%d", (long long)ts.tv_sec, ts.tv_nsec, (int)getpid());
+	sha256_init(&h);
+	sha256_u64(&h, (uint64_t)ts.tv_sec);
+	sha256_u64(&h, (uint64_t)ts.tv_nsec);
+	sha256_u64(&h, (uint64_t)getpid());
+	sha256_final(&h, &d);
+	b->id = xasprintf("%.12s", digest_hex(&d, hex));
+	b->started_wall = (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+	b->started_ms = now_ms();
+}
+
+static void steps_free(struct build *b)
+{
+	for (size_t i = 0; b->steps && i < b->graph->n_nodes; i++)
+		json_decref(b->steps[i].why);
+	free(b->steps);
 }
 
 int build_run(struct store *store, const struct build_options *o, struct build_result *ret,
         struct error *err)
 {
-	struct build b = {.o = o, .store = store, .result = ret, .id = new_build_id()};
+	struct build b = {.o = o, .store = store, .result = ret};
+	start_clock(&b);
 	pthread_mutex_init(&b.lock, NULL);
 	struct ui_options uo = {
 	        .mode = o->progress, .fd = STDERR_FILENO, .no_color = getenv("NO_COLOR") != NULL};
@@ -456,12 +504,17 @@ int build_run(struct store *store, const struct build_options *o, struct build_r
 		rc = run_stages(&b, err);
 	if (rc < 0)
 		place_excerpt(&b, err);
+	if (o->explain || o->dry_run)
+		ret->steps = build_steps_json(&b);
+	if (!o->dry_run)
+		history_write(&b, rc, err);
 	ui_free(b.ui);
 	sandbox_context_free(b.sandbox);
 	build_contexts_free(&b);
 	build_free_outputs(&b);
 	registry_client_free(b.registry);
 	pool_free(b.pool);
+	steps_free(&b);
 	graph_free(b.graph);
 	for (size_t i = 0; i < b.n_images; i++)
 		build_image_free(b.images[i]);

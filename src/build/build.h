@@ -43,6 +43,8 @@ struct build_options {
 	bool no_cache, pull, squash;
 	bool multi_platform; /* BUILDKIT_MULTI_PLATFORM: also one platform makes an index */
 	bool pull_never;     /* base images come from the store, or the build fails */
+	bool explain;        /* show why each step runs, before it does */
+	bool dry_run; /* run nothing: only say in build_result.steps what would run, and why */
 	unsigned jobs;
 	enum ui_mode progress;
 	bool has_epoch;
@@ -54,13 +56,22 @@ struct build_result {
 	char *image_id; /* "sha256:..." of the (first) config; NULL if nothing was built */
 	struct df_warnings warnings;
 	struct strv unused_build_args;
-	char *excerpt; /* Dockerfile lines around a failure, or NULL */
+	char *excerpt;  /* Dockerfile lines around a failure, or NULL */
+	char *build_id; /* in the history; NULL: it got nowhere */
+	/* Array, one object a step in the order of the Dockerfile: "name", "stage", "platform",
+	 * "line", "verdict" ("cached", "run", "maybe", "done", "failed", "cancelled"), "why"
+	 * (reasons), "after" (of maybe: the step it waits for), "ms", "log". NULL: not that far. */
+	struct json_t *steps;
 };
 void build_result_release(struct build_result *r);
 
 /* build_run - everything, including exports and tags. On failure ret->excerpt may be set. */
 int build_run(struct store *store, const struct build_options *o, struct build_result *ret,
         struct error *err) must_check;
+
+/* build_reason_lines - a reason of build_result.steps as lines for people: a sentence, then files.
+ */
+void build_reason_lines(const struct json_t *reason, struct strv *ret);
 
 /* build_read_definition - only the Dockerfile of these options: --check and --call. On failure *ret
  * may be its lines alone, for an excerpt. */

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 
+#include "build/why.h"
 #include "layer/layer.h"
 #include "sys/path.h"
 
@@ -219,6 +220,43 @@ static int select_sources(struct build *b, const struct graph_node *n,
 	return 1;
 }
 
+/* parts_of - s NULL: what is selected is not known yet. */
+static json_t *parts_of(struct build *b, const struct graph_node *n, const struct solve_output *in,
+        const struct selected *s, const struct digest *key)
+{
+	const struct graph_copy *c = &n->copy;
+	json_t *parts = parts_new(b, n, in, key);
+	parts_add_copy(n, parts);
+	for (size_t i = 0, j, g = 0; i < c->n_sources; i = j) {
+		j = i + 1;
+		if (c->sources[i].kind == GRAPH_SRC_INLINE)
+			continue;
+		_cleanup_strv_ struct strv patterns = STRV_INIT;
+		strv_add(&patterns, c->sources[i].pattern);
+		for (; j < c->n_sources && c->sources[j].kind == GRAPH_SRC_INPUT &&
+		        c->sources[j].input == c->sources[i].input;
+		        j++)
+			strv_add(&patterns, c->sources[j].pattern);
+		const struct source_selection *sel = s && g < s->n_sel ? &s->sel[g] : NULL;
+		parts_add_files(b, parts, parts_source_name(b, c->sources[i].input), &patterns,
+		        sel ? &sel->key : NULL, sel ? &sel->files : NULL);
+		g++;
+	}
+	return parts;
+}
+
+json_t *copy_parts(
+        struct build *b, const struct graph_node *n, const struct solve_output *in, bool base_known)
+{
+	struct selected s = {0};
+	_cleanup_error_ struct error e = ERROR_INIT;
+	int rc = select_sources(b, n, in, false, &s, &e);
+	json_t *parts =
+	        parts_of(b, n, in, rc > 0 ? &s : NULL, rc > 0 && base_known ? &s.key : NULL);
+	selected_release(&s);
+	return parts;
+}
+
 /* --- COPY ------------------------------------------------------------------------------------ */
 
 int copy_probe(struct build *b, const struct graph_node *n, const struct solve_output *in,
@@ -259,6 +297,8 @@ static int make_copy(struct build *b, const struct graph_node *n, const struct s
 {
 	int64_t started = now_ms();
 	const struct graph_copy *c = &n->copy;
+	_cleanup_json_ json_t *parts = parts_of(b, n, in, s, &keys[0]);
+	why_note(b, n, parts);
 	struct build_view lower = {0};
 	struct layer_dir dir = {.fd = -1, .tree_fd = -1};
 	_cleanup_tree_ struct tree t = TREE_INIT;
@@ -282,7 +322,8 @@ static int make_copy(struct build *b, const struct graph_node *n, const struct s
 	        .lower_fds = lower.fds};
 	if (layer_copy(&rq, b->pool, dir.tree_fd, &t, err) < 0)
 		goto out;
-	rc = publish_layer(b, dir.name, &t, dir.tree_fd, keys, n_keys, started, &in[0], ret, err);
+	rc = publish_layer(b, dir.name, &t, dir.tree_fd, keys, n_keys,
+	        &(struct step_parts){n, parts}, started, &in[0], ret, err);
 out:
 	layer_dir_release(&dir);
 	build_view_release(&lower);
@@ -322,7 +363,7 @@ out:
 
 /* --- parts of a local context as layers and keys (RUN --mount=type=bind) ---------------------- */
 
-static int select_local(struct build *b, const struct graph_node *local, const char *path,
+int local_select(struct build *b, const struct graph_node *local, const char *path,
         struct source_selection *ret, struct error *err)
 {
 	struct build_context *ctx;
@@ -343,7 +384,7 @@ int local_path_key(struct build *b, const struct graph_node *local, const char *
         struct digest *ret, struct error *err)
 {
 	struct source_selection sel = {0};
-	if (select_local(b, local, path, &sel, err) < 0)
+	if (local_select(b, local, path, &sel, err) < 0)
 		return -1;
 	*ret = sel.key;
 	source_selection_release(&sel);
@@ -354,7 +395,7 @@ int copy_local_layer(struct build *b, const struct graph_node *local, const char
         const struct rootfs **ret, struct error *err)
 {
 	struct source_selection sel = {0};
-	if (select_local(b, local, path, &sel, err) < 0)
+	if (local_select(b, local, path, &sel, err) < 0)
 		return -1;
 	struct digest key;
 	struct sha256 h;
@@ -385,8 +426,8 @@ int copy_local_layer(struct build *b, const struct graph_node *local, const char
 		if (rc >= 0)
 			rc = layer_copy(&rq, b->pool, dir.tree_fd, &t, err);
 		if (rc >= 0)
-			rc = publish_layer(
-			        b, dir.name, &t, dir.tree_fd, &key, 1, now_ms(), NULL, &out, err);
+			rc = publish_layer(b, dir.name, &t, dir.tree_fd, &key, 1, NULL, now_ms(),
+			        NULL, &out, err);
 		layer_dir_release(&dir);
 	}
 	source_selection_release(&sel);
@@ -396,8 +437,7 @@ int copy_local_layer(struct build *b, const struct graph_node *local, const char
 
 /* --- WORKDIR --------------------------------------------------------------------------------- */
 
-static void workdir_key(
-        const struct graph_node *n, const struct solve_output *in, struct digest *ret)
+void workdir_key(const struct graph_node *n, const struct solve_output *in, struct digest *ret)
 {
 	struct sha256 h;
 	start_key(&h, "workdir", n, in);
@@ -429,12 +469,15 @@ int workdir_execute(struct build *b, const struct graph_node *n, const struct so
 	int rc = -1;
 	workdir_key(n, in, &key);
 	*ret_cached = false;
+	_cleanup_json_ json_t *parts = parts_new(b, n, in, &key);
+	struct step_parts sp = {n, parts};
+	why_note(b, n, parts);
 	if (build_view_open(b, in[0].value, &lower, err) < 0 || layer_dir_new(b, &dir, err) < 0)
 		goto out;
 	if (layer_workdir(n->workdir.path, n->workdir.user, &lower.v, lower.fds, b->single_id,
 	            dir.tree_fd, &t, err) < 0)
 		goto out;
-	rc = publish_layer(b, dir.name, &t, dir.tree_fd, &key, 1, started, &in[0], ret, err);
+	rc = publish_layer(b, dir.name, &t, dir.tree_fd, &key, 1, &sp, started, &in[0], ret, err);
 out:
 	layer_dir_release(&dir);
 	build_view_release(&lower);

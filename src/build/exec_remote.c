@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#include "codec/json.h"
+#include "build/why.h"
 #include "layer/layer.h"
 #include "source/git.h"
 #include "sys/path.h"
@@ -264,8 +264,13 @@ int remote_execute(struct build *b, const struct graph_node *n, struct solve_out
 		                        : http_execute(b, n, &dir, &key, err);
 	if (rc >= 0)
 		rc = layer_scan_upper(dir.tree_fd, &empty, b->pool, &t, err);
-	if (rc >= 0)
-		rc = publish_layer(b, dir.name, &t, dir.tree_fd, &key, 1, started, NULL, ret, err);
+	_cleanup_json_ json_t *parts = rc >= 0 ? parts_new(b, n, NULL, &key) : NULL;
+	if (rc >= 0) {
+		struct step_parts sp = {n, parts};
+		why_note(b, n, parts);
+		rc = publish_layer(
+		        b, dir.name, &t, dir.tree_fd, &key, 1, &sp, started, NULL, ret, err);
+	}
 	layer_dir_release(&dir);
 	return rc < 0 ? -1 : 0;
 }

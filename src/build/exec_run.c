@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
+#include "build/why.h"
 #include "layer/layer.h"
 #include "sys/path.h"
 
@@ -21,7 +22,7 @@ static const struct solve_output *input_of(
 }
 
 /* run_key - SEMANTICS 69: the operation, the root file system, and what the mounts show. */
-static int run_key(struct build *b, const struct graph_node *n, const struct solve_output *in,
+int run_key(struct build *b, const struct graph_node *n, const struct solve_output *in,
         struct digest *ret, struct error *err)
 {
 	struct sha256 h;
@@ -61,6 +62,14 @@ int run_probe(struct build *b, const struct graph_node *n, const struct solve_ou
 	if (rc > 0)
 		record_output(b, &r, &in[0], ret);
 	return rc;
+}
+
+json_t *run_parts(struct build *b, const struct graph_node *n, const struct solve_output *in,
+        const struct digest *key)
+{
+	json_t *parts = parts_new(b, n, in, key);
+	parts_add_run(b, n, in, parts);
+	return parts;
 }
 
 /* --- mounts ---------------------------------------------------------------------------------- */
@@ -411,6 +420,7 @@ static int run_process(
 	}
 	if (log.file >= 0)
 		close(log.file);
+	b->steps[n->id].logged = log.file != -1;
 	return rc < 0 ? -1 : 0;
 }
 
@@ -474,6 +484,9 @@ static int execute_locked(struct build *b, const struct graph_node *n,
         struct error *err)
 {
 	int64_t started = now_ms();
+	_cleanup_json_ json_t *parts = run_parts(b, n, in, key);
+	struct step_parts sp = {n, parts};
+	why_note(b, n, parts);
 	struct run_mounts m = {0};
 	struct build_view lower = {0};
 	struct layer_dir dir = {.fd = -1, .tree_fd = -1};
@@ -484,7 +497,7 @@ static int execute_locked(struct build *b, const struct graph_node *n,
 		goto out;
 	if (run_and_scan(b, n, &lower, &m, &dir, &t, err) < 0)
 		goto out;
-	rc = publish_layer(b, dir.name, &t, dir.tree_fd, key, 1, started, &in[0], ret, err);
+	rc = publish_layer(b, dir.name, &t, dir.tree_fd, key, 1, &sp, started, &in[0], ret, err);
 out:
 	if (rc < 0 && dir.name) {
 		int r = sys_remove_tree(store_lease_dirfd(b->lease), dir.name);

@@ -61,6 +61,24 @@ struct build_context {
 	struct build_context *next;
 };
 
+/* What became of a node, for the history and --explain. Written by the event loop, `why` by the
+ * step's worker before it ends. */
+enum step_verdict {
+	STEP_UNSEEN,
+	STEP_CACHED,
+	STEP_RUNNING, /* in a plan: would run */
+	STEP_MAYBE,   /* in a plan: known when `after` is */
+	STEP_DONE,
+	STEP_FAILED,
+	STEP_CANCELLED,
+};
+struct step_state {
+	enum step_verdict verdict;
+	int64_t started_ms, ended_ms; /* monotonic */
+	struct json_t *why;           /* reasons, or NULL */
+	bool logged;                  /* its output is on disk */
+};
+
 struct build {
 	const struct build_options *o;
 	struct store *store;
@@ -84,12 +102,15 @@ struct build {
 	const struct rootfs *context_chain;
 
 	struct sandbox_process **running; /* per node; under lock */
+	struct step_state *steps;         /* per node */
 	bool cancelled;
 	bool lost; /* a layer that was on record turned out damaged: solve once more; under lock */
 	struct output_spec *outputs; /* parsed before anything is built */
 	size_t n_outputs;
 	struct build_result *result;
-	char *id; /* of this build: time and pid */
+	char *id;             /* of this build, in the history and in the names of logs */
+	int64_t started_wall; /* ms since 1970 */
+	int64_t started_ms;   /* monotonic */
 };
 
 /* ids of ui steps that are not graph nodes */
@@ -154,10 +175,15 @@ int record_put(struct build *b, const struct digest *key, const struct step_reco
 void record_output(struct build *b, const struct step_record *r, const struct solve_output *base,
         struct solve_output *ret);
 /* publish_layer - staging directory `name` with its tree -> layer, record under the keys, output.
- */
+ * parts: what the key was made of, remembered with it; or NULL. */
+struct step_parts {
+	const struct graph_node *node;
+	const struct json_t *json;
+};
 int publish_layer(struct build *b, const char *staging, const struct tree *t, int treefd,
-        const struct digest *keys, size_t n_keys, int64_t started_ms,
-        const struct solve_output *base, struct solve_output *ret, struct error *err) must_check;
+        const struct digest *keys, size_t n_keys, const struct step_parts *parts,
+        int64_t started_ms, const struct solve_output *base, struct solve_output *ret,
+        struct error *err) must_check;
 int64_t now_ms(void);
 /* A fresh staging directory with an empty "tree" in it. */
 struct layer_dir {
@@ -200,9 +226,24 @@ int remote_execute(struct build *b, const struct graph_node *n, struct solve_out
 /* copy_local_layer - part of a local context as a layer of its own, for bind mounts. */
 int copy_local_layer(struct build *b, const struct graph_node *local, const char *path,
         const struct rootfs **ret, struct error *err) must_check;
+/* local_select - a path in a local context: its files and their content key. */
+int local_select(struct build *b, const struct graph_node *local, const char *path,
+        struct source_selection *ret, struct error *err) must_check;
 /* local_path_key - content key of a path in a local context. */
 int local_path_key(struct build *b, const struct graph_node *local, const char *path,
         struct digest *ret, struct error *err) must_check;
+
+int run_key(struct build *b, const struct graph_node *n, const struct solve_output *in,
+        struct digest *ret, struct error *err) must_check;
+void workdir_key(const struct graph_node *n, const struct solve_output *in, struct digest *ret);
+
+/* report.c */
+struct json_t *build_steps_json(const struct build *b) must_check;
+/* build_plan_reasons - for each step that would run or may. */
+void build_plan_reasons(struct build *b, const struct solve_output *outputs);
+
+/* history.c: what is kept of a build when it has ended. */
+void history_write(struct build *b, int rc, const struct error *err);
 
 /* output.c. build_parse_outputs - while single-threaded: it may look for a docker to load into. */
 int build_parse_outputs(struct build *b, struct error *err) must_check;

@@ -5,7 +5,7 @@
 #include <time.h>
 
 #include "base/hex.h"
-#include "codec/json.h"
+#include "build/why.h"
 #include "layer/layer.h"
 #include "sys/path.h"
 
@@ -90,8 +90,9 @@ int layer_dir_new(struct build *b, struct layer_dir *ret, struct error *err)
 }
 
 int publish_layer(struct build *b, const char *staging, const struct tree *t, int treefd,
-        const struct digest *keys, size_t n_keys, int64_t started_ms,
-        const struct solve_output *base, struct solve_output *ret, struct error *err)
+        const struct digest *keys, size_t n_keys, const struct step_parts *parts,
+        int64_t started_ms, const struct solve_output *base, struct solve_output *ret,
+        struct error *err)
 {
 	struct step_record r = {.cost_ms = (uint64_t)(now_ms() - started_ms)};
 	uint64_t tar_size;
@@ -108,11 +109,13 @@ int publish_layer(struct build *b, const char *staging, const struct tree *t, in
 	r.created_nsec = ts.tv_nsec;
 	if (store_begin(b->store, err) < 0)
 		return -1;
-	for (size_t i = 0; i < n_keys; i++)
-		if (record_put(b, &keys[i], &r, err) < 0) {
-			store_abort(b->store);
-			return -1;
-		}
+	int rc = parts ? why_put(b, parts->node, parts->json, err) : 0;
+	for (size_t i = 0; rc >= 0 && i < n_keys; i++)
+		rc = record_put(b, &keys[i], &r, err);
+	if (rc < 0) {
+		store_abort(b->store);
+		return -1;
+	}
 	if (store_commit(b->store, err) < 0)
 		return -1;
 	record_output(b, &r, base, ret);

@@ -72,8 +72,8 @@ static int chain_from(struct build *b, const struct digest *key,
 		if (rc >= 0)
 			rc = layer_scan_upper(dir.tree_fd, &empty, b->pool, &t, err);
 		if (rc >= 0)
-			rc = publish_layer(
-			        b, dir.name, &t, dir.tree_fd, key, 1, started, NULL, &out, err);
+			rc = publish_layer(b, dir.name, &t, dir.tree_fd, key, 1, NULL, started,
+			        NULL, &out, err);
 		layer_dir_release(&dir);
 	}
 	b->context_chain = out.value;

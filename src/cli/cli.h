@@ -29,11 +29,16 @@ char *cli_canonical(const char *name) must_check;
 /* cli_find_image - by name, else by id. 1, or -1 with a cure if there is none. */
 int cli_find_image(
         struct store *s, const char *name, struct store_image *ret, struct error *err) must_check;
+/* cli_find_build - a row of the history by the beginning of its id; NULL, "latest": the last. */
+int cli_find_build(
+        struct store *s, const char *id, struct json_t **ret, struct error *err) must_check;
 int cli_no_such_image(const char *name, struct error *err);
 /* cli_ago - "3 minutes ago", as docker writes it. */
 char *cli_ago(int64_t then, char *buf, size_t n);
 
 int cmd_build(int argc, char **argv);
+int cmd_builds(int argc, char **argv);
+int cmd_explain(int argc, char **argv);
 int cmd_images(int argc, char **argv);
 int cmd_rmi(int argc, char **argv);
 int cmd_tag(int argc, char **argv);

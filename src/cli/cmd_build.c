@@ -8,6 +8,7 @@
 #include "base/human.h"
 #include "build/build.h"
 #include "cli/build_peers.h"
+#include "cli/explain.h"
 #include "codec/json.h"
 #include "sys/path.h"
 
@@ -312,9 +313,17 @@ static int take_values(struct args *a, struct error *err)
 			        "--allow %s: network.host or security.insecure is expected",
 			        o->allow.v[i]);
 	o->progress = UI_AUTO;
+	/* Steps as JSON on standard output leave nothing for a second stream of JSON to say. */
+	if (a->progress && str_eq(a->progress, "json")) {
+		a->progress = o->explain || o->dry_run ? "quiet" : "rawjson";
+		if (o->explain || o->dry_run)
+			a->format = "json";
+	}
+	if (o->dry_run && !a->progress)
+		a->progress = "quiet";
 	if (a->progress && !ui_mode_parse(a->progress, &o->progress))
 		return err_set(err, ERR_USAGE,
-		        "--progress %s: auto, plain, tty, rawjson or quiet is expected",
+		        "--progress %s: auto, plain, tty, rawjson, json or quiet is expected",
 		        a->progress);
 	if (a->quiet)
 		o->progress = UI_QUIET;
@@ -562,7 +571,11 @@ static int do_build(struct args *a)
 	int rc = cli_store(&store, &err);
 	if (rc >= 0)
 		rc = build_run(store, &a->o, &res, &err);
-	report_warnings(a, &res);
+	bool json = res.steps && a->format && str_eq(a->format, "json");
+	if (json)
+		explain_json(res.steps);
+	if (!a->o.dry_run)
+		report_warnings(a, &res);
 	if (rc < 0) {
 		if (res.excerpt)
 			fprintf(stderr, "%s%s", res.excerpt,
@@ -574,15 +587,28 @@ static int do_build(struct args *a)
 		rc = cli_report(&err);
 	} else {
 		rc = EXIT_OK;
+		if (a->o.dry_run && !json)
+			explain_text(res.steps);
 		bool to_stdout = false;
 		for (size_t i = 0; i < a->o.outputs.n; i++)
 			to_stdout |= output_to_stdout(a->o.outputs.v[i]);
-		if (a->quiet && res.image_id && !to_stdout)
+		if (a->quiet && res.image_id && !to_stdout && !json)
 			printf("%s\n", res.image_id);
 	}
 	build_result_release(&res);
 	return rc;
 }
+
+static const char explain_epilogue[] =
+        "Each step is cached, or would RUN with the reason: the files, build arguments,\n"
+        "variables, text, base image or earlier step that differ from the nearest earlier\n"
+        "result. `maybe`: it depends on a step that would run, and stays cached if that one\n"
+        "comes out equal. Values of secrets are never shown.\n\n"
+        "Examples:\n"
+        "  strake explain .\n"
+        "  strake explain --build-arg VERSION=2 --format json .\n"
+        "  strake build --explain .        run it, and say why as it goes\n"
+        "  strake history builds latest    why the last build ran what it ran\n";
 
 static const char epilogue[] =
         "Contexts:  a directory, - (Dockerfile or tar on standard input), a git or HTTP(S) URL.\n"
@@ -600,9 +626,9 @@ static const char epilogue[] =
         "  strake build --push -t registry.example/team/app:1 .\n"
         "  strake build --load -t app .      # into docker or podman\n";
 
-int cmd_build(int argc, char **argv)
+static int build_command(int argc, char **argv, bool explain)
 {
-	struct args a = {0};
+	struct args a = {.o = {.explain = explain, .dry_run = explain}};
 	struct build_options *o = &a.o;
 	struct peer_flags peers;
 	peer_flags_init(&peers, o);
@@ -639,6 +665,10 @@ int cmd_build(int argc, char **argv)
 	                "ask the registry for newer bases: always, never, missing"},
 	        {"no-cache-filter", 0, CLI_LIST, &o->no_cache_filter, "STAGE",
 	                "run every step of these stages"},
+	        {"dry-run", 0, CLI_BOOL, &o->dry_run, NULL,
+	                "say what would run, and why; run nothing"},
+	        {"explain", 0, CLI_BOOL, &o->explain, NULL,
+	                "show why each step runs: the file, argument or step that changed"},
 	        {"Steps", 0, CLI_HEADING},
 	        {"secret", 0, CLI_LIST, &a.secrets, "SPEC", "id=NAME,src=FILE or id=NAME,env=VAR"},
 	        {"ssh", 0, CLI_LIST, &a.ssh, "ID[=SOCK]",
@@ -652,12 +682,13 @@ int cmd_build(int argc, char **argv)
 	                "memory=SIZE,cpus=N,pids=N (cgroup v2)"},
 	        {"jobs", 0, CLI_UINT, &o->jobs, "N", "steps at a time"},
 	        {"Display", 0, CLI_HEADING},
-	        {"progress", 0, CLI_STR, &a.progress, "MODE", "auto, plain, tty, rawjson, quiet"},
+	        {"progress", 0, CLI_STR, &a.progress, "MODE",
+	                "auto, plain, tty, rawjson, json, quiet"},
 	        {"quiet", 'q', CLI_BOOL, &a.quiet, NULL, "print the image id and nothing else"},
 	        {"check", 0, CLI_BOOL, &a.check, NULL, "check the Dockerfile, build nothing"},
 	        {"call", 0, CLI_STR, &a.call, "WHAT", "build, check, outline, targets"},
 	        {"format", 0, CLI_STR, &a.format, "FMT",
-	                "of --check and --call: text or json; of the image: oci"},
+	                "of --check, --call, --explain, --dry-run: text, json; of the image: oci"},
 	        {"cache-from", 0, CLI_ABSENT, NULL, NULL, "the local store is the only cache"},
 	        {"cache-to", 0, CLI_ABSENT, NULL, NULL, "the local store is the only cache"},
 	        {"attest", 0, CLI_ABSENT, NULL, NULL, NULL},
@@ -669,19 +700,28 @@ int cmd_build(int argc, char **argv)
 	};
 	struct error err = ERROR_INIT;
 	struct strv words = STRV_INIT;
+	const char *name = explain ? "explain" : "build";
 	int rc = cli_parse(argc, argv, options, false, &words, &err);
 	if (rc > 0) {
-		cli_help("build", "[OPTIONS] CONTEXT", "Build an image from a Dockerfile.", options,
-		        epilogue);
+		if (explain)
+			cli_help("explain", "[OPTIONS] CONTEXT",
+			        "Say what `strake build` with the same options would run, and why: "
+			        "nothing is run.",
+			        options, explain_epilogue);
+		else
+			cli_help("build", "[OPTIONS] CONTEXT", "Build an image from a Dockerfile.",
+			        options, epilogue);
 		strv_release(&words);
 		args_release(&a);
 		return EXIT_OK;
 	}
 	if (rc >= 0 && words.n != 1) {
 		rc = err_set(&err, ERR_USAGE,
-		        "strake build takes one argument, the context; %zu given", words.n);
-		(void)err_hint(&err, words.n ? "put flags and their values before it"
-		                             : "for the current directory: strake build .");
+		        "strake %s takes one argument, the context; %zu given", name, words.n);
+		(void)err_hint(&err,
+		        words.n ? "put flags and their values before it"
+		                : "for the current directory: strake %s .",
+		        name);
 	}
 	if (rc >= 0) {
 		o->context = words.v[0];
@@ -707,7 +747,7 @@ int cmd_build(int argc, char **argv)
 	if (rc >= 0)
 		rc = check_format(a.format, &err);
 	if (rc < 0)
-		rc = cli_usage_error("build", &err);
+		rc = cli_usage_error(name, &err);
 	else if (call && !str_eq(call, "build"))
 		rc = do_call(&a);
 	else
@@ -715,4 +755,14 @@ int cmd_build(int argc, char **argv)
 	strv_release(&words);
 	args_release(&a);
 	return rc;
+}
+
+int cmd_build(int argc, char **argv)
+{
+	return build_command(argc, argv, false);
+}
+
+int cmd_explain(int argc, char **argv)
+{
+	return build_command(argc, argv, true);
 }

@@ -79,6 +79,8 @@ static int print_history(struct store *s, const struct store_image *si, const st
 
 int cmd_history(int argc, char **argv)
 {
+	if (argc > 1 && str_eq(argv[1], "builds"))
+		return cmd_builds(argc - 1, argv + 1);
 	struct history_args a = {0};
 	bool human = true;
 	struct strv words = STRV_INIT;
@@ -98,7 +100,9 @@ int cmd_history(int argc, char **argv)
 	int rc = cli_parse(argc, argv, options, false, &words, &err);
 	if (rc > 0) {
 		cli_help("history", "[OPTIONS] IMAGE", "Show the steps that made an image.",
-		        options, NULL);
+		        options,
+		        "strake history builds lists the last builds (strake history builds "
+		        "--help).\n");
 		goto out;
 	}
 	if (rc >= 0 && words.n != 1)

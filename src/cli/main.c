@@ -13,6 +13,7 @@ static int cmd_image(int argc, char **argv);
 
 static const struct cli_command commands[] = {
         {"build", NULL, "Build an image from a Dockerfile", cmd_build},
+        {"explain", NULL, "Say what a build would run, and why; run nothing", cmd_explain},
         {"images", NULL, "List images", cmd_images},
         {"run", NULL, "Run a command in an image", cmd_run},
         {"pull", NULL, "Fetch an image from its registry", cmd_pull},

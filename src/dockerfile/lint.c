@@ -276,25 +276,27 @@ static bool is_part(const char *p, size_t n, const char *const *words, size_t n_
 	return false;
 }
 
-/* secret - does one of the '_'-separated parts of the name say so? */
-static void secret(struct linter *l, const struct df_instr *in, const char *what, const char *name)
+bool df_sensitive_name(const char *name)
 {
 	static const char *const words[] = {"apikey", "auth", "credential", "credentials", "key",
 	        "password", "pword", "passwd", "secret", "token"};
 	static const char *const harmless[] = {"public", "file", "version"};
-	_cleanup_strbuf_ struct strbuf q = STRBUF_INIT;
 	bool hit = false;
-
 	for (const char *p = name;; p++) {
 		size_t n = strcspn(p, "_");
 		if (is_part(p, n, harmless, ARRAY_SIZE(harmless)))
-			return;
+			return false;
 		hit |= is_part(p, n, words, ARRAY_SIZE(words));
 		p += n;
 		if (!*p)
-			break;
+			return hit;
 	}
-	if (hit)
+}
+
+static void secret(struct linter *l, const struct df_instr *in, const char *what, const char *name)
+{
+	_cleanup_strbuf_ struct strbuf q = STRBUF_INIT;
+	if (df_sensitive_name(name))
 		df_warn(l->w, "SecretsUsedInArgOrEnv", in->line, in->end_line,
 		        "Do not use ARG or ENV instructions for sensitive data (%s %s)", what,
 		        quoted(&q, name));

@@ -41,5 +41,8 @@ const char *df_rule_describe(const char *rule);
 char *df_rule_url(const char *rule) must_check;
 /* df_lint - all rules that need only the AST. */
 void df_lint(const struct df_file *f, struct df_warnings *w);
+/* df_sensitive_name - does one of the '_'-separated parts of a variable's name say that its value
+ * is a secret (PASSWORD, API_KEY, ...)? */
+bool df_sensitive_name(const char *name);
 
 #endif

@@ -332,12 +332,34 @@ static bool targets_done(const struct solver *s, const uint32_t *targets, size_t
 	return true;
 }
 
+/* settle - all that can be known without executing anything. */
+static void settle(struct solver *s)
+{
+	do {
+		spread_demand(s);
+	} while (advance(s));
+}
+
+static void plan(struct solver *s)
+{
+	settle(s);
+	for (size_t k = 0; k < s->g->n_nodes && !s->stopping; k++) {
+		const struct graph_node *n = s->g->nodes[k];
+		if (s->ns[k].demand == DEMAND_NONE)
+			continue;
+		if (s->ns[k].st == ST_NEW)
+			s->p->event(s->p->ctx, n, SOLVE_DEPENDS, NULL);
+		else if (must_execute(s, n))
+			s->p->event(s->p->ctx, n, SOLVE_WOULD_RUN, NULL);
+		else
+			announce_cached(s, n);
+	}
+}
+
 static void loop(struct solver *s, const uint32_t *targets, size_t n)
 {
 	while (!s->stopping && !targets_done(s, targets, n)) {
-		do {
-			spread_demand(s);
-		} while (advance(s));
+		settle(s);
 		if (s->stopping || targets_done(s, targets, n))
 			break;
 		if (!s->running || s->threaded)
@@ -375,7 +397,10 @@ int solve_run(const struct graph *g, const uint32_t *targets, size_t n_targets,
 	pthread_cond_init(&s.cond, NULL);
 	for (size_t i = 0; i < n_targets; i++)
 		raise_demand(&s, targets[i], DEMAND_FULL);
-	loop(&s, targets, n_targets);
+	if (o->plan_only)
+		plan(&s);
+	else
+		loop(&s, targets, n_targets);
 	pthread_mutex_destroy(&s.lock);
 	pthread_cond_destroy(&s.cond);
 	free(s.ns);

@@ -26,6 +26,9 @@ enum solve_event {
 	SOLVE_DONE,    /* executed */
 	SOLVE_FAILED,
 	SOLVE_CANCELLED, /* was running when another node failed, or Ctrl-C */
+	/* with plan_only: */
+	SOLVE_WOULD_RUN,
+	SOLVE_DEPENDS, /* on a node that would run: known when that has run */
 };
 
 struct solve_ports {
@@ -54,7 +57,8 @@ struct solve_ports {
 };
 
 struct solve_options {
-	unsigned jobs; /* executions at a time; 0: a default by the number of cores */
+	unsigned jobs;  /* executions at a time; 0: a default by the number of cores */
+	bool plan_only; /* find out what can be known without executing; say what would run */
 };
 
 struct solve_stats {
@@ -62,7 +66,8 @@ struct solve_stats {
 };
 
 /* solve_run - bring `targets` (node ids; GRAPH_NONE is skipped) about in FULL. ret_outputs: array
- * of n_nodes outputs, zeroed for nodes nobody asked for; malloc'ed. The first failure is
+ * of n_nodes outputs, zeroed for nodes nobody asked for (and, with
+ * plan_only, for what is not known); malloc'ed. The first failure is
  * reported; other running nodes are cancelled and waited for. */
 int solve_run(const struct graph *g, const uint32_t *targets, size_t n_targets,
         const struct solve_options *o, const struct solve_ports *p,

@@ -35,8 +35,7 @@ static const char schema[] =
         "CREATE TABLE images(name TEXT, os TEXT, arch TEXT, variant TEXT, os_version TEXT,"
         " slot TEXT, id TEXT, manifest TEXT, layers BLOB, size INT, created INT, tagged INT,"
         " PRIMARY KEY(name, os, arch, variant, os_version, slot)) WITHOUT ROWID;"
-        "CREATE INDEX images_id ON images(id);"
-        "CREATE TABLE builds(id TEXT PRIMARY KEY, json TEXT, created INT);";
+        "CREATE INDEX images_id ON images(id);";
 
 #define IMAGE_COLUMNS "name,id,manifest,os,arch,variant,os_version,created,tagged,size,layers"
 
@@ -99,9 +98,6 @@ static const char *const sql[ST_N] = {
         [ST_IMAGE_DELETE_NAME] = "DELETE FROM images WHERE name=?1",
         [ST_IMAGE_DELETE_ID] = "DELETE FROM images WHERE id=?1",
         [ST_IMAGE_DELETE_ROW] = "DELETE FROM images WHERE name=?1 AND id=?2",
-        [ST_BUILD_PUT] = "INSERT OR REPLACE INTO builds VALUES(?1,?2,?3)",
-        [ST_BUILD_OLD] = "SELECT id FROM builds ORDER BY rowid DESC LIMIT -1 OFFSET ?1",
-        [ST_BUILD_DELETE] = "DELETE FROM builds WHERE id=?1",
 };
 
 /* --- results -------------------------------------------------------------------------------- */

@@ -1,4 +1,4 @@
-/* store/mounts.c - what running steps hold: step locks, cache mounts, logs, the builds table.
+/* store/mounts.c - what running steps hold: step locks, cache mounts.
  *
  * Step locks are byte ranges of one file (OFD locks, a byte a key), so no lock file piles up. A
  * cache mount is mounts/<sha256 of id>/ with `id` (its name as text), and data directories 0, 1, …
@@ -13,7 +13,6 @@
 #include "sys/lock.h"
 #include "sys/path.h"
 
-#define BUILDS_KEPT 200
 #define PRIVATE_MAX 1000
 
 int store_step_lock(struct store *s, const struct digest *key, bool wait)
@@ -153,84 +152,4 @@ int store_cache_mount(struct store *s, const char *id, const char *sharing, int 
 	*ret_lock = lock;
 	*ret_new = made;
 	return 0;
-}
-
-/* --- logs and builds ------------------------------------------------------------------------ */
-
-static bool plain_name(const char *s)
-{
-	return *s && *s != '.' && strlen(s) <= 200 && !strchr(s, '/');
-}
-
-int store_log_open(
-        struct store *s, const char *build_id, const char *step, int *ret_fd, struct error *err)
-{
-	if (!plain_name(build_id) || !plain_name(step))
-		return err_set(err, ERR_INTERNAL, "not a log name: %s/%s", build_id, step);
-	_cleanup_free_ char *dir = xasprintf("logs/%s", build_id);
-	_cleanup_free_ char *path = xasprintf("%s/%s.log", dir, step);
-	int flags = O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOFOLLOW;
-	int fd = openat(s->dirfd, path, flags, 0600);
-	if (fd < 0 && errno == ENOENT) {
-		if (mkdirat(s->dirfd, dir, 0700) < 0 && errno != EEXIST)
-			return err_sys(err, errno, "cannot create %s/%s", s->path, dir);
-		fd = openat(s->dirfd, path, flags, 0600);
-	}
-	if (fd < 0)
-		return err_sys(err, errno, "cannot create %s/%s", s->path, path);
-	*ret_fd = fd;
-	return 0;
-}
-
-/* build_put - and the list of those beyond the last BUILDS_KEPT. */
-static int build_put(
-        struct store *s, const char *id, const char *json, struct strv *old, struct error *err)
-{
-	sqlite3_stmt *q = db_stmt(s, ST_BUILD_PUT, err);
-	if (!q)
-		return -1;
-	db_bind_text(q, 1, id);
-	db_bind_text(q, 2, json);
-	sqlite3_bind_int64(q, 3, store_now());
-	if (db_done(s, q, err) < 0)
-		return -1;
-	q = db_stmt(s, ST_BUILD_OLD, err);
-	if (!q)
-		return -1;
-	sqlite3_bind_int(q, 1, BUILDS_KEPT);
-	int rc;
-	while ((rc = db_step(s, q, err)) > 0)
-		strv_add_take(old, db_text(q, 0));
-	strv_foreach (o, old) {
-		if (rc < 0)
-			break;
-		q = db_stmt(s, ST_BUILD_DELETE, err);
-		if (!q)
-			return -1;
-		db_bind_text(q, 1, o);
-		rc = db_done(s, q, err);
-	}
-	return rc;
-}
-
-int store_build_put(struct store *s, const char *build_id, const char *json, struct error *err)
-{
-	if (!plain_name(build_id))
-		return err_set(err, ERR_INTERNAL, "not a build id: %s", build_id);
-	struct strv old = STRV_INIT;
-	int rc;
-	do {
-		strv_release(&old);
-		old = STRV_INIT;
-		rc = db_begin(s, DB_WRITE, err);
-		if (rc == 0)
-			rc = db_end(s, build_put(s, build_id, json, &old, err), err);
-	} while (db_again(s, rc, err));
-	_cleanup_close_ int logs = rc < 0 || old.n == 0 ? -1 : sys_open_dir(s->dirfd, "logs");
-	if (logs >= 0)
-		strv_foreach (o, &old)
-			if (plain_name(o))
-				(void)!sys_remove_tree(logs, o);
-	strv_release(&old);
-	return rc;
 }

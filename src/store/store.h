@@ -170,11 +170,23 @@ int store_cache_mount(struct store *s, const char *id, const char *sharing, int 
 
 /* --- builds ---------------------------------------------------------------------------------- */
 
-/* store_log_open - logs/<build id>/<step>.log for writing. */
+/* store_log_open - logs/<build id>/<step>.log for writing; store_log_read: ERR_NOT_FOUND if the
+ * step printed nothing, or its log is gone. */
 int store_log_open(struct store *s, const char *build_id, const char *step, int *ret_fd,
         struct error *err) must_check;
-int store_build_put(
-        struct store *s, const char *build_id, const char *json, struct error *err) must_check;
+int store_log_read(struct store *s, const char *build_id, const char *step, int *ret_fd,
+        struct error *err) must_check;
+/* store_build_put - append an ended build to the history: an object with "id", which names its
+ * logs, and "started" in ms since 1970. `ran`: it is no cached build, whose microseconds count, so
+ * look whether older ones are to be dropped. */
+#define STORE_BUILDS_KEPT 200
+int store_build_put(struct store *s, const char *json, bool ran, struct error *err) must_check;
+/* store_builds - the history, oldest first; lines that cannot be read are the caller's to skip. */
+int store_builds(struct store *s, struct strv *ret, struct error *err) must_check;
+/* store_builds_trim - drop all but the last `keep`, and of those what is older than so many
+ * seconds (0: nothing), with their logs. */
+int store_builds_trim(struct store *s, size_t keep, int64_t older_than, unsigned *ret_dropped,
+        struct error *err) must_check;
 
 /* --- collection ------------------------------------------------------------------------------ */
 

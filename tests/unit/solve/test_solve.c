@@ -113,7 +113,7 @@ static void event(
         void *ctx, const struct graph_node *n, enum solve_event ev, const struct error *err)
 {
 	struct fake *f = ctx;
-	static const char letters[] = "CSDFX";
+	static const char letters[] = "CSDFXW?";
 	size_t len = strlen(f->events);
 	snprintf(f->events + len, sizeof(f->events) - len, "%s%c%u", len ? " " : "", letters[ev],
 	        n->id);
@@ -279,8 +279,42 @@ static void test_unneeded(void)
 	free(f);
 }
 
+/* A plan: what is certain, what would run, what waits for that; nothing is touched. */
+static void test_plan(void)
+{
+	struct error err = ERROR_INIT;
+	struct fake *f = fake_new();
+	ADD(f, GRAPH_IMAGE);
+	ADD(f, GRAPH_RUN, 0);     /* on record and there */
+	ADD(f, GRAPH_RUN, 1);     /* on record, its layer is gone, and it is needed below */
+	ADD(f, GRAPH_RUN, 2);     /* not on record */
+	ADD(f, GRAPH_RUN, 3);     /* depends */
+	ADD(f, GRAPH_COPY, 1, 4); /* depends */
+	f->recorded[1] = f->present[1] = f->recorded[2] = true;
+	struct solve_ports p = {f, probe, present, prepare, execute, cancel, NULL, event};
+	struct solve_options o = {.plan_only = true};
+	struct solve_output *out = NULL;
+	is_int(solve_run(&f->g, &(uint32_t){5}, 1, &o, &p, &out, NULL, &err), 0, "a plan");
+	is_str(f->events, "C0 C1 W2 W3 ?4 ?5", "each node once, in order, with its verdict");
+	is_int(executed(f) + f->prepared, 0, "nothing was run, nothing prepared");
+	is_int(f->probed[4], 0, "what is not known is not looked up");
+	ok(out[3].key.b[0] == 0 && out[2].key.b[0] == 3, "outputs of what is known");
+	free(out);
+	free(f);
+	f = fake_new();
+	p.ctx = f;
+	ADD(f, GRAPH_LOCAL);
+	ADD(f, GRAPH_COPY, GRAPH_NONE, 0);
+	f->probe_fails[1] = true;
+	is_int(solve_run(&f->g, &(uint32_t){1}, 1, &o, &p, &out, NULL, &err), -1,
+	        "a missing source fails a plan too");
+	error_release(&err);
+	free(f);
+}
+
 int main(void)
 {
+	test_plan();
 	test_all_cached();
 	test_cold();
 	test_lost_layer();

@@ -264,21 +264,47 @@ static void test_builds(void)
 {
 	struct error err = ERROR_INIT;
 	struct store *s = open_store();
-	for (int i = 0; i < 205; i++) {
+	for (int i = 0; i < 305; i++) {
 		char id[16];
 		int fd = -1;
 		snprintf(id, sizeof(id), "b%03d", i);
 		must(store_log_open(s, id, "1", &fd, &err), &err, "log");
 		close(fd);
-		must(store_build_put(s, id, "{}", &err), &err, "build");
+		char row[64];
+		snprintf(row, sizeof(row), "{\"id\":\"%s\",\"started\":%d000}", id, i + 1);
+		must(store_build_put(s, row, true, &err), &err, "build");
 	}
-	is_int(entries_in("logs"), 200, "logs of the last 200 builds are kept");
+	_cleanup_strv_ struct strv rows = STRV_INIT;
+	must(store_builds(s, &rows, &err), &err, "list");
+	is_int(rows.n, 204, "builds are dropped by the hundred");
+	ok(str_eq(rows.v[0], "{\"id\":\"b101\",\"started\":102000}"), "the oldest first");
+	is_int(entries_in("logs"), 205, "their logs, and the history's file");
 	char path[128];
-	snprintf(path, sizeof(path), "%s/logs/b004", test_dir);
+	snprintf(path, sizeof(path), "%s/logs/b100", test_dir);
 	ok(access(path, F_OK) < 0, "an old one is gone");
-	snprintf(path, sizeof(path), "%s/logs/b005/1.log", test_dir);
+	snprintf(path, sizeof(path), "%s/logs/b101/1.log", test_dir);
 	ok(access(path, F_OK) == 0, "a newer one is there");
 	int fd;
+	is_int(store_log_read(s, "b101", "1", &fd, &err), 0, "its log can be read");
+	close(fd);
+	is_int(store_log_read(s, "b100", "1", &fd, &err), -1, "the dropped one's cannot");
+	is_int(err.class, ERR_NOT_FOUND, "as not found");
+	error_release(&err);
+	/* Torn by a power loss: the row behind it is whole. */
+	snprintf(path, sizeof(path), "%s/logs/builds.jsonl", test_dir);
+	FILE *f = fopen(path, "ae");
+	fputs("\n{\"id\":\"to", f);
+	fclose(f);
+	must(store_build_put(s, "{\"id\":\"whole\",\"started\":1000000}", false, &err), &err,
+	        "put");
+	strv_release(&rows);
+	rows = STRV_INIT;
+	must(store_builds(s, &rows, &err), &err, "list");
+	ok(rows.n == 206 && str_starts(rows.v[205], "{\"id\":\"whole\""),
+	        "a torn line spoils no other");
+	unsigned dropped = 0;
+	must(store_builds_trim(s, 10, 0, &dropped, &err), &err, "trim");
+	is_int(dropped, 197, "all but the last are dropped, and what does not read");
 	is_int(store_log_open(s, "../x", "1", &fd, &err), -1, "a build id is a name, not a path");
 	error_release(&err);
 	store_free(s);

@@ -1,0 +1,14 @@
+/* cli/explain.h - build_result.steps on standard output: as text, or as JSON for tools. */
+#ifndef STRAKE_CLI_EXPLAIN_H
+#define STRAKE_CLI_EXPLAIN_H
+
+#include "codec/json.h"
+
+/* explain_text - what would run, what may, what is cached, and why. */
+void explain_text(const json_t *steps);
+/* explain_json - {"cached": n, "run": n, "maybe": n, "steps": [...]}. */
+void explain_json(const json_t *steps);
+/* explain_reasons - indented lines below a step. */
+void explain_reasons(const json_t *step, const char *indent);
+
+#endif
