@@ -18,6 +18,8 @@ static const struct cli_command commands[] = {
         {"run", NULL, "Run a command in an image", cmd_run},
         {"pull", NULL, "Fetch an image from its registry", cmd_pull},
         {"push", NULL, "Send an image to its registry", cmd_push},
+        {"login", NULL, "Log in to a registry", cmd_login},
+        {"logout", NULL, "Forget the login to a registry", cmd_logout},
         {"save", NULL, "Write an image to a file", cmd_save},
         {"load", NULL, "Read images from a file", cmd_load},
         {"inspect", NULL, "Show an image's configuration", cmd_inspect},

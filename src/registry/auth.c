@@ -264,7 +264,7 @@ static int fetch_token(struct registry_client *c, struct endpoint *ep, const str
 	        ep->name, realm.host, resp.status, *said ? ": " : "", said);
 	if (denied && creds_any(cr))
 		return err_hint(err, "the stored login for %s was refused: log in again", ep->name);
-	return denied ? err_hint(err, "log in: `docker login %s`", ep->name) : -1;
+	return denied ? err_hint(err, "log in: `strake login %s`", ep->name) : -1;
 }
 
 /* --- deciding -------------------------------------------------------------------------------- */
@@ -366,4 +366,56 @@ int client_challenged(struct registry_client *c, struct endpoint *ep, const char
 	}
 	pthread_mutex_unlock(&c->lock);
 	return r;
+}
+
+/* --- logging in ------------------------------------------------------------------------------ */
+
+static int try_login(struct registry_client *c, struct endpoint *ep, struct error *err)
+{
+	_cleanup_http_response_ struct http_response resp = HTTP_RESPONSE_INIT;
+	struct client_call call = {.ep = ep,
+	        .scope = "",
+	        .path = "",
+	        .rest = "",
+	        .rq = {.method = "GET", .max_body = 64 * 1024}};
+	int r = client_call(c, &call, &resp, err);
+	http_request_release(&call.rq);
+	if (r < 0)
+		return -1;
+	if (resp.status == 401 || resp.status == 403) {
+		_cleanup_free_ char *said = client_body_text(&resp);
+		return err_set(err, ERR_AUTH,
+		        "%s refuses this user name and password: HTTP %ld%s%s", ep->name,
+		        resp.status, *said ? ": " : "", said);
+	}
+	if (resp.status != 200)
+		return client_refused(ep, "checking the login", &resp, err);
+	return 0;
+}
+
+int registry_login(struct registry_client *c, const char *host, const char *user,
+        const char *password, struct error *err)
+{
+	_cleanup_free_ struct endpoint **eps = NULL;
+	size_t n = 0;
+	if (client_endpoints(c, host, true, &eps, &n, err) < 0)
+		return -1;
+	if (n == 0)
+		return err_set(err, ERR_INTERNAL, "%s has no server", host);
+	struct endpoint *ep = eps[0];
+	pthread_mutex_lock(&c->lock);
+	int r = 0;
+	if (user) {
+		creds_release(&ep->creds);
+		ep->creds = (struct creds){.user = xstrdup(user), .password = xstrdup(password)};
+		ep->creds_loaded = true;
+	} else {
+		r = load_creds(c, ep, "", err);
+		if (r == 0 && !creds_any(&ep->creds))
+			r = err_set(err, ERR_NOT_FOUND, "no login for %s is stored", host);
+	}
+	pthread_mutex_unlock(&c->lock);
+	if (r < 0 || try_login(c, ep, err) >= 0)
+		return r;
+	return err->class == ERR_AUTH && user ? err_hint(err, "check user name and password") : -1;
 }

@@ -169,6 +169,8 @@ char *client_url(struct registry_client *c, struct endpoint *ep, const char *pat
 	_cleanup_free_ char *base = endpoint_base(c, ep);
 	struct strbuf sb = STRBUF_INIT;
 	strbuf_addf(&sb, "%s/v2/", base);
+	if (!*path) /* the base itself */
+		return strbuf_detach(&sb);
 	url_add_escaped(&sb, ep->prefix, "/");
 	url_add_escaped(&sb, path, "/");
 	strbuf_addf(&sb, "/%s", rest);
@@ -374,9 +376,8 @@ int client_refused(const struct endpoint *ep, const char *what, const struct htt
 	        *said ? ": " : "", said);
 	if (resp->status == 401 && resp->at_origin)
 		return err_hint(err,
-		        "the repository does not exist, or it wants a login: `docker login %s` or "
-		        "`skopeo login %s`",
-		        ep->name, ep->name);
+		        "the repository does not exist, or it wants a login: `strake login %s`",
+		        ep->name);
 	if (resp->status == 403 && resp->at_origin)
 		return err_hint(err, "your login at %s lacks the right for this", ep->name);
 	if (resp->status == 429)

@@ -13,10 +13,13 @@
 #include <signal.h>
 #include <spawn.h>
 #include <strings.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #define CREDS_FILE_MAX (4 << 20)
 #define HELPER_OUTPUT_MAX (256 << 10)
+#define HELPER_INPUT_MAX ((size_t)32 << 10)
 #define HELPER_TIMEOUT_MS 60000
 
 extern char **environ;
@@ -274,7 +277,8 @@ static int collect(int fd, struct strbuf *out)
 	}
 }
 
-static int start_helper(const char *program, const char *host, pid_t *ret_pid, int *ret_out)
+static int start_helper(
+        const char *program, const char *verb, const char *input, pid_t *ret_pid, int *ret_out)
 {
 	_cleanup_close_ int in_r = -1, in_w = -1, out_r = -1, out_w = -1;
 	int in[2], out[2];
@@ -284,12 +288,13 @@ static int start_helper(const char *program, const char *host, pid_t *ret_pid, i
 	if (pipe2(out, O_CLOEXEC) < 0)
 		return -errno;
 	out_r = out[0], out_w = out[1];
-	/* The question is written before anyone could read it: it is far below the pipe's capacity,
-	 * and a helper that does not read cannot give us a SIGPIPE. */
-	size_t n = strlen(host);
-	if (n > 1024 || write(in_w, host, n) != (ssize_t)n || write(in_w, "\n", 1) != 1)
+	/* The question is written before anyone could read it: it is below the pipe's capacity, and
+	 * a helper that does not read cannot give us a SIGPIPE. */
+	size_t n = strlen(input);
+	if (n > HELPER_INPUT_MAX || write(in_w, input, n) != (ssize_t)n ||
+	        write(in_w, "\n", 1) != 1)
 		return -EINVAL;
-	char name[] = "get";
+	_cleanup_free_ char *name = xstrdup(verb);
 	char *argv[] = {(char *)(uintptr_t)program, name, NULL};
 	posix_spawn_file_actions_t fa;
 	int r = posix_spawn_file_actions_init(&fa);
@@ -302,6 +307,24 @@ static int start_helper(const char *program, const char *host, pid_t *ret_pid, i
 	if (r == 0)
 		*ret_out = take_fd(&out_r);
 	return -r;
+}
+
+/* run_helper - 0: it exited with 0; 1: with something else; -errno: it could not be run (-ENOENT:
+ * it is not installed), or did not answer in time. */
+static int run_helper(const char *program, const char *verb, const char *input, struct strbuf *out)
+{
+	_cleanup_close_ int fd = -1;
+	pid_t pid = -1;
+	int r = start_helper(program, verb, input, &pid, &fd);
+	if (r < 0)
+		return r;
+	r = collect(fd, out);
+	if (r < 0)
+		kill(pid, SIGKILL);
+	int status = 0;
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	return r < 0 ? r : !(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
 static int helper_answer(const char *program, const char *host, const struct strbuf *out,
@@ -324,6 +347,26 @@ static int helper_answer(const char *program, const char *host, const struct str
 	return 0;
 }
 
+/* docker stores the Hub's credentials under this key. */
+static const char *stored_key(const char *host)
+{
+	return str_eq(host, "docker.io") ? "https://index.docker.io/v1/" : host;
+}
+
+static int helper_failed(
+        const char *program, const char *host, int r, const struct strbuf *out, struct error *err)
+{
+	if (r == -ENOENT) {
+		(void)err_set(err, ERR_AUTH, "credential helper %s is not installed", program);
+		return err_hint(err, "install it, or remove it from docker's config.json");
+	}
+	if (r < 0)
+		return err_set(err, ERR_AUTH, "%s for %s: %s", program, host,
+		        r == -ETIMEDOUT ? "no answer within a minute" : strerror(-r));
+	_cleanup_free_ char *said = human_escape(out->buf, MIN(out->len, 300), false);
+	return err_set(err, ERR_AUTH, "%s for %s failed: %s", program, host, said);
+}
+
 /* optional: a missing program means no credentials. docker's credsStore often names a desktop
  * program that exists on another machine only; anonymous pulls must work all the same. */
 static int ask_helper(
@@ -332,56 +375,27 @@ static int ask_helper(
 	if (!helper_name_ok(helper))
 		return err_set(err, ERR_AUTH, "bad credential helper name \"%s\"", helper);
 	_cleanup_free_ char *program = xasprintf("docker-credential-%s", helper);
-	/* docker stores the Hub's credentials under this key. */
-	const char *key = str_eq(host, "docker.io") ? "https://index.docker.io/v1/" : host;
-	_cleanup_close_ int fd = -1;
-	pid_t pid = -1;
-	int r = start_helper(program, key, &pid, &fd);
+	_cleanup_strbuf_ struct strbuf out = STRBUF_INIT;
+	int r = run_helper(program, "get", stored_key(host), &out);
 	if (r == -ENOENT && optional) {
 		log_debug("%s is not installed: no credentials for %s", program, host);
 		return 0;
 	}
-	if (r == -ENOENT) {
-		(void)err_set(err, ERR_AUTH, "credential helper %s is not installed", program);
-		return err_hint(err, "install it, or remove it from docker's config.json");
-	}
-	if (r < 0) {
-		(void)err_sys(err, r, "run %s", program);
-		err->class = ERR_AUTH;
-		return -1;
-	}
-	_cleanup_strbuf_ struct strbuf out = STRBUF_INIT;
-	r = collect(fd, &out);
-	if (r < 0)
-		kill(pid, SIGKILL);
-	int status = 0;
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
-	if (r < 0)
-		return err_set(err, ERR_AUTH, "%s for %s: %s", program, host,
-		        r == -ETIMEDOUT ? "no answer within a minute" : strerror(-r));
-	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-		/* The protocol's way to say "nothing here". */
-		if (strstr(out.buf, "credentials not found"))
-			return 0;
-		_cleanup_free_ char *said = human_escape(out.buf, MIN(out.len, 300), false);
-		return err_set(err, ERR_AUTH, "%s for %s failed: %s", program, host, said);
-	}
+	/* The protocol's way to say "nothing here". */
+	if (r > 0 && strstr(out.buf, "credentials not found"))
+		return 0;
+	if (r != 0)
+		return helper_failed(program, host, r, &out, err);
 	r = helper_answer(program, host, &out, c, err);
 	explicit_bzero(out.buf, out.len);
 	return r;
 }
 
-int creds_lookup(const struct creds_file *f, const char *host, const char *repo, struct creds *ret,
-        struct error *err)
+/* The helper that is responsible for a host, or NULL; *ret_own: named for this very host. */
+static const char *helper_for(const struct creds_file *f, const char *host, bool *ret_own)
 {
-	*ret = (struct creds){0};
-	if (!f->root)
-		return 0;
-	host = canonical_host(host);
-	json_t *helpers = json_get_obj(f->root, "credHelpers");
+	json_t *helpers = f->root ? json_get_obj(f->root, "credHelpers") : NULL, *value;
 	const char *helper = NULL, *key;
-	json_t *value;
 	if (helpers)
 		json_object_foreach(helpers, key, value)
 		{
@@ -390,13 +404,214 @@ int creds_lookup(const struct creds_file *f, const char *host, const char *repo,
 			if (str_eq(key_host, host) && json_is_string(value))
 				helper = json_string_value(value);
 		}
-	if (helper && *helper)
+	*ret_own = helper && *helper;
+	if (!*ret_own && f->root)
+		helper = json_get_str(f->root, "credsStore");
+	return helper && *helper ? helper : NULL;
+}
+
+int creds_lookup(const struct creds_file *f, const char *host, const char *repo, struct creds *ret,
+        struct error *err)
+{
+	*ret = (struct creds){0};
+	if (!f->root)
+		return 0;
+	bool own;
+	host = canonical_host(host);
+	const char *helper = helper_for(f, host, &own);
+	if (own)
 		return ask_helper(helper, host, false, ret, err);
 	const json_t *entry = find_auth(f, host, repo);
 	if (entry && creds_from_entry(entry, host, f->path, ret, err) < 0)
 		return -1;
 	if (creds_any(ret))
 		return 0;
-	helper = json_get_str(f->root, "credsStore");
-	return helper && *helper ? ask_helper(helper, host, true, ret, err) : 0;
+	return helper ? ask_helper(helper, host, true, ret, err) : 0;
+}
+
+/* --- storing ---------------------------------------------------------------------------------
+ */
+
+static char *writable_path(struct error *err)
+{
+	const char *auth_file = getenv("REGISTRY_AUTH_FILE"), *docker = getenv("DOCKER_CONFIG");
+	const char *home = getenv("HOME");
+	if (auth_file && *auth_file)
+		return xstrdup(auth_file);
+	if (docker && *docker)
+		return xasprintf("%s/config.json", docker);
+	if (home && *home == '/')
+		return xasprintf("%s/.docker/config.json", home);
+	(void)err_set(err, ERR_USAGE, "there is no place for credentials: HOME is not set");
+	(void)err_hint(err, "set DOCKER_CONFIG or REGISTRY_AUTH_FILE");
+	return NULL;
+}
+
+/* The directory of the file, locked against other logins, and the file's name in it. config.json is
+ * often a link into a user's dotfiles: the file behind it is replaced, not the link. */
+static int open_for_change(const char *path, int *ret_dir, char **ret_name, struct error *err)
+{
+	_cleanup_free_ char *real = realpath(path, NULL); /* trusted-path: our own configuration */
+	if (real)
+		path = real;
+	const char *slash = strrchr(path, '/');
+	_cleanup_free_ char *dir = slash ? xstrndup(path, (size_t)(slash - path)) : xstrdup(".");
+	if (mkdir(dir, 0700) < 0 && errno != EEXIST) /* trusted-path: our own configuration */
+		return err_sys(err, errno, "create %s", dir);
+	/* trusted-path: our own configuration */
+	_cleanup_close_ int fd = open(*dir ? dir : "/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return err_sys(err, errno, "open %s", dir);
+	while (flock(fd, LOCK_EX) < 0)
+		if (errno != EINTR)
+			return err_sys(err, errno, "lock %s", dir);
+	*ret_name = xstrdup(slash ? slash + 1 : path);
+	*ret_dir = take_fd(&fd);
+	return 0;
+}
+
+static int write_secret(int dirfd, const char *name, const char *text, struct error *err)
+{
+	_cleanup_free_ char *temp = xasprintf(".%s.%ld.tmp", name, (long)getpid());
+	_cleanup_close_ int fd =
+	        openat(dirfd, temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return err_sys(err, errno, "write %s", name);
+	size_t n = strlen(text), at = 0;
+	int e = 0;
+	while (at < n && !e) {
+		ssize_t w = write(fd, text + at, n - at);
+		if (w >= 0)
+			at += (size_t)w;
+		else if (errno != EINTR)
+			e = errno;
+	}
+	if (!e && (fchmod(fd, 0600) < 0 || fsync(fd) < 0 || renameat(dirfd, temp, dirfd, name) < 0))
+		e = errno;
+	if (e)
+		(void)unlinkat(dirfd, temp, 0);
+	return e ? err_sys(err, e, "write %s", name) : 0;
+}
+
+static bool same_host(const char *key, const char *host)
+{
+	_cleanup_free_ char *key_host = NULL, *ns = NULL;
+	split_key(key, &key_host, &ns);
+	return *ns == '\0' && str_eq(key_host, host);
+}
+
+/* Every spelling of the host goes. */
+static bool drop_entries(json_t *auths, const char *host)
+{
+	const char *key;
+	json_t *value;
+	void *next;
+	bool found = false;
+	json_object_foreach_safe(auths, next, key, value)
+	{
+		if (same_host(key, host)) {
+			json_object_del(auths, key);
+			found = true;
+		}
+	}
+	return found;
+}
+
+/* change - entry NULL: remove. *ret_found: there was one before. */
+static int change(struct creds_file *f, const char *path, const char *host, json_t *entry,
+        bool *ret_found, struct error *err)
+{
+	_cleanup_close_ int dirfd = -1;
+	_cleanup_free_ char *name = NULL;
+	if (open_for_change(path, &dirfd, &name, err) < 0)
+		return -1;
+	creds_file_release(f); /* as it is now that nobody else changes it */
+	if (try_load(f, path, err) < 0)
+		return -1;
+	if (!f->root)
+		f->root = json_object();
+	json_t *auths = json_get_obj(f->root, "auths");
+	if (!auths) {
+		if (!entry)
+			return 0;
+		auths = json_object();
+		json_object_set_new(f->root, "auths", auths);
+	}
+	*ret_found = drop_entries(auths, host);
+	if (!entry && !*ret_found)
+		return 0;
+	if (entry)
+		json_object_set(auths, stored_key(host), entry);
+	char *text = json_pretty(f->root);
+	_cleanup_free_ char *line = xasprintf("%s\n", text);
+	wipe(text);
+	int r = write_secret(dirfd, name, line, err);
+	explicit_bzero(line, strlen(line));
+	return r;
+}
+
+static int helper_store(const char *helper, const char *verb, const char *host, const char *input,
+        struct error *err)
+{
+	if (!helper_name_ok(helper))
+		return err_set(err, ERR_AUTH, "bad credential helper name \"%s\"", helper);
+	_cleanup_free_ char *program = xasprintf("docker-credential-%s", helper);
+	_cleanup_strbuf_ struct strbuf out = STRBUF_INIT;
+	int r = run_helper(program, verb, input, &out);
+	return r == 0 ? 0 : helper_failed(program, host, r, &out, err);
+}
+
+int creds_save(const char *host, const char *user, const char *password, char **ret_where,
+        bool *ret_plain, struct error *err)
+{
+	struct creds_file f = {0};
+	bool own, found;
+	host = canonical_host(host);
+	_cleanup_free_ char *path = writable_path(err);
+	if (!path || try_load(&f, path, err) < 0)
+		return -1;
+	const char *helper = helper_for(&f, host, &own);
+	_cleanup_json_ json_t *entry = json_object();
+	int r;
+	if (helper) {
+		_cleanup_json_ json_t *q = json_pack("{s:s,s:o,s:o}", "ServerURL", stored_key(host),
+		        "Username", json_str(user), "Secret", json_str(password));
+		char *input = json_compact(q);
+		r = helper_store(helper, "store", host, input, err);
+		wipe(input);
+		*ret_where = xasprintf("docker-credential-%s", helper);
+	} else {
+		char *plain = xasprintf("%s:%s", user, password);
+		char *auth = base64_encode(plain, strlen(plain));
+		json_object_set_new(entry, "auth", json_str(auth));
+		wipe(plain);
+		wipe(auth);
+		*ret_where = xstrdup(path);
+		r = 0;
+	}
+	*ret_plain = !helper;
+	/* With a helper an empty entry stays, which is how docker lists its logins. */
+	if (r == 0)
+		r = change(&f, path, host, entry, &found, err);
+	creds_file_release(&f);
+	return r;
+}
+
+int creds_erase(const char *host, bool *ret_found, struct error *err)
+{
+	struct creds_file f = {0};
+	bool own;
+	host = canonical_host(host);
+	*ret_found = false;
+	_cleanup_free_ char *path = writable_path(err);
+	if (!path || try_load(&f, path, err) < 0)
+		return -1;
+	const char *helper = helper_for(&f, host, &own);
+	int r = 0;
+	if (helper && find_auth(&f, host, ""))
+		r = helper_store(helper, "erase", host, stored_key(host), err);
+	if (r == 0)
+		r = change(&f, path, host, NULL, ret_found, err);
+	creds_file_release(&f);
+	return r;
 }

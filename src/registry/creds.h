@@ -35,6 +35,13 @@ int creds_file_load(struct creds_file *f, const char *path, struct error *err) m
  * success with empty ret. ERR_AUTH if a helper fails or an entry is malformed. */
 int creds_lookup(const struct creds_file *f, const char *host, const char *repo, struct creds *ret,
         struct error *err) must_check;
+/* creds_save, creds_erase - into the file that REGISTRY_AUTH_FILE, DOCKER_CONFIG or HOME name, or
+ * the credential helper that it names; what else is in the file stays. The file is replaced as a
+ * whole, mode 0600, under a lock. *ret_where (malloc'ed): where it went; *ret_plain: readable
+ * there. *ret_found: there was a login. */
+int creds_save(const char *host, const char *user, const char *password, char **ret_where,
+        bool *ret_plain, struct error *err) must_check;
+int creds_erase(const char *host, bool *ret_found, struct error *err) must_check;
 /* creds_http_headers - "Name: value" lines of HttpHeaders; unsafe ones are left out. */
 void creds_http_headers(const struct creds_file *f, struct strv *ret);
 

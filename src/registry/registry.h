@@ -31,6 +31,11 @@ void registry_client_free(struct registry_client *c);
  * while nobody else uses the client. */
 void registry_client_insecure(struct registry_client *c, const char *domain);
 
+/* registry_login - do these credentials work? user NULL: those that are stored (ERR_NOT_FOUND if
+ * there are none). Nothing is stored. */
+int registry_login(struct registry_client *c, const char *host, const char *user,
+        const char *password, struct error *err) must_check;
+
 /* registry_resolve - manifest bytes for a reference: HEAD is not used; GET by tag or digest
  * through the configured mirrors (in order), the upstream last. The digest is computed from the
  * bytes; a by-digest reference that gets other bytes is ERR_INTEGRITY. */
