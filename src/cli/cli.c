@@ -1,8 +1,10 @@
 /* cli/cli.c - see cli.h. */
 #include "cli/cli.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/wait.h>
 #include <time.h>
 
 #include "base/human.h"
@@ -100,6 +102,14 @@ int cli_enter(struct store *s, struct error *err)
 	}
 	sys_privilege_info_release(&info);
 	return rc;
+}
+
+int cli_child_code(pid_t pid)
+{
+	int status = 0;
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
 char *cli_ago(int64_t then, char *buf, size_t n)

@@ -33,6 +33,8 @@ int cli_find_image(
 int cli_find_build(
         struct store *s, const char *id, struct json_t **ret, struct error *err) must_check;
 int cli_no_such_image(const char *name, struct error *err);
+/* cli_child_code - reap a child of ours: its exit code. */
+int cli_child_code(pid_t pid);
 /* cli_ago - "3 minutes ago", as docker writes it. */
 char *cli_ago(int64_t then, char *buf, size_t n);
 
@@ -45,6 +47,15 @@ int cmd_tag(int argc, char **argv);
 int cmd_pull(int argc, char **argv);
 int cmd_push(int argc, char **argv);
 int cmd_run(int argc, char **argv);
+int cmd_create(int argc, char **argv);
+int cmd_start(int argc, char **argv);
+int cmd_ps(int argc, char **argv);
+int cmd_rm(int argc, char **argv);
+int cmd_stop(int argc, char **argv);
+int cmd_kill(int argc, char **argv);
+int cmd_wait(int argc, char **argv);
+int cmd_logs(int argc, char **argv);
+int cmd_cp(int argc, char **argv);
 int cmd_prune(int argc, char **argv);
 int cmd_du(int argc, char **argv);
 int cmd_fsck(int argc, char **argv);

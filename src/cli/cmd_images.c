@@ -5,6 +5,7 @@
 
 #include "base/human.h"
 #include "codec/json.h"
+#include "container/container.h"
 
 struct listing {
 	bool quiet, no_trunc, digests, all;
@@ -277,8 +278,45 @@ int cmd_tag(int argc, char **argv)
 	return rc;
 }
 
-/* remove_one - untag; an id removes all names of that image. */
-static int remove_one(struct store *store, const char *name, struct error *err)
+/* in_use - an image that a container stands on goes by force only, and its layers stay until that
+ * container goes. */
+static int in_use(struct store *store, const struct digest *id, const char *name, struct error *err)
+{
+	struct container **v;
+	size_t n;
+	if (container_list(store, &v, &n, err) < 0)
+		return -1;
+	int rc = 0;
+	for (size_t i = 0; i < n && rc == 0; i++) {
+		struct digest d;
+		if (!container_image(v[i], &d) || !digest_eq(&d, id))
+			continue;
+		(void)err_set(err, ERR_USAGE, "image %s is used by %s container %.12s (%s)", name,
+		        v[i]->status == CONTAINER_RUNNING ? "running" : "stopped", v[i]->id,
+		        v[i]->name);
+		rc = err_hint(err, "strake rm %s, or strake rmi -f", v[i]->name);
+	}
+	containers_free(v, n);
+	return rc;
+}
+
+/* names_of - how many tags the image has. */
+static int names_of(struct store *store, const struct digest *id, struct error *err)
+{
+	struct store_image *v;
+	size_t n;
+	int count = 0;
+	if (store_image_list(store, &v, &n, err) < 0)
+		return -1;
+	for (size_t i = 0; i < n; i++)
+		count += digest_eq(&v[i].id, id) && v[i].name[0];
+	store_images_free(v, n);
+	return count;
+}
+
+/* remove_one - untag; an id removes all names of that image. Its last name goes only if no
+ * container needs it, as with docker. */
+static int remove_one(struct store *store, const char *name, bool force, struct error *err)
 {
 	_cleanup_free_ char *full = cli_canonical(name);
 	struct store_image im = {0};
@@ -286,6 +324,11 @@ static int remove_one(struct store *store, const char *name, struct error *err)
 	if (rc < 0)
 		return -1;
 	if (rc > 0) {
+		int count = force ? 2 : names_of(store, &im.id, err);
+		if (count < 0 || (count < 2 && in_use(store, &im.id, name, err) < 0)) {
+			store_image_release(&im);
+			return -1;
+		}
 		store_image_release(&im);
 		if (store_image_delete(store, full, err) < 0)
 			return -1;
@@ -297,6 +340,8 @@ static int remove_one(struct store *store, const char *name, struct error *err)
 		return rc < 0 ? -1 : cli_no_such_image(name, err);
 	struct digest id = im.id;
 	store_image_release(&im);
+	if (!force && in_use(store, &id, name, err) < 0)
+		return -1;
 	struct store_image *v;
 	size_t n;
 	if (store_image_list(store, &v, &n, err) < 0)
@@ -318,7 +363,8 @@ int cmd_rmi(int argc, char **argv)
 {
 	bool force = false;
 	const struct cli_option options[] = {
-	        {"force", 'f', CLI_BOOL, &force, NULL, "an image that is not there is no error"},
+	        {"force", 'f', CLI_BOOL, &force, NULL,
+	                "also if a container uses it; one that is not there is no error"},
 	        {0},
 	};
 	struct strv words = STRV_INIT;
@@ -342,7 +388,7 @@ int cmd_rmi(int argc, char **argv)
 	if (cli_store(&store, &err) < 0)
 		code = cli_report(&err);
 	for (size_t i = 0; store && i < words.n; i++) {
-		if (remove_one(store, words.v[i], &err) >= 0)
+		if (remove_one(store, words.v[i], force, &err) >= 0)
 			continue;
 		if (force && err.class == ERR_NOT_FOUND)
 			error_release(&err);

@@ -6,6 +6,7 @@
 
 #include "base/human.h"
 #include "codec/json.h"
+#include "container/container.h"
 
 static int64_t parse_time(const char *s)
 {
@@ -235,13 +236,34 @@ static int print_template(const json_t *j, const char *fmt, struct error *err)
 	return 0;
 }
 
+/* describe_any - a container goes before an image of the same name, as with docker. */
+static json_t *describe_any(struct store *s, const char *name, const char *type, struct error *err)
+{
+	struct store_image si = {0};
+	_cleanup_(container_freep) struct container *c = NULL;
+	if (!type || str_eq(type, "container")) {
+		if (container_find(s, name, &c, err) >= 0)
+			return container_inspect(c);
+		if (type || err->class != ERR_NOT_FOUND)
+			return NULL;
+		error_release(err);
+	}
+	json_t *j = NULL;
+	if (cli_find_image(s, name, &si, err) > 0)
+		j = describe(s, &si, err);
+	else if (!type && err->class == ERR_NOT_FOUND)
+		(void)err_set(err, ERR_NOT_FOUND, "no such image or container: %s", name);
+	store_image_release(&si);
+	return j;
+}
+
 int cmd_inspect(int argc, char **argv)
 {
 	const char *format = NULL, *type = NULL;
 	struct strv words = STRV_INIT;
 	const struct cli_option options[] = {
 	        {"format", 'f', CLI_STR, &format, "F", "{{.Config.User}}, {{json .Config}}"},
-	        {"type", 0, CLI_STR, &type, "T", "image: the only type there is"},
+	        {"type", 0, CLI_STR, &type, "T", "image or container; else whichever has the name"},
 	        {0},
 	};
 	struct error err = ERROR_INIT;
@@ -250,14 +272,14 @@ int cmd_inspect(int argc, char **argv)
 	int code = EXIT_OK;
 	int rc = cli_parse(argc, argv, options, false, &words, &err);
 	if (rc > 0) {
-		cli_help("inspect", "[OPTIONS] IMAGE...", "Show an image's configuration as JSON.",
-		        options, NULL);
+		cli_help("inspect", "[OPTIONS] IMAGE|CONTAINER...",
+		        "Show an image's or a container's configuration as JSON.", options, NULL);
 		goto out;
 	}
 	if (rc >= 0 && words.n == 0)
-		rc = err_set(&err, ERR_USAGE, "an image is expected");
-	if (rc >= 0 && type && !str_eq(type, "image"))
-		rc = err_set(&err, ERR_USAGE, "--type %s: image is expected", type);
+		rc = err_set(&err, ERR_USAGE, "an image or a container is expected");
+	if (rc >= 0 && type && !str_eq(type, "image") && !str_eq(type, "container"))
+		rc = err_set(&err, ERR_USAGE, "--type %s: image or container is expected", type);
 	if (rc < 0) {
 		code = cli_usage_error("inspect", &err);
 		goto out;
@@ -265,11 +287,7 @@ int cmd_inspect(int argc, char **argv)
 	if (cli_store(&store, &err) < 0)
 		code = cli_report(&err);
 	for (size_t i = 0; store && i < words.n; i++) {
-		struct store_image si = {0};
-		json_t *j = NULL;
-		if (cli_find_image(store, words.v[i], &si, &err) > 0)
-			j = describe(store, &si, &err);
-		store_image_release(&si);
+		json_t *j = describe_any(store, words.v[i], type, &err);
 		if (!j || (format && print_template(j, format, &err) < 0))
 			code = cli_report(&err);
 		if (j)

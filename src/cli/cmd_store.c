@@ -26,7 +26,7 @@ int cmd_du(int argc, char **argv)
 	if (cli_store(&store, &err) < 0 || cli_enter(store, &err) < 0 ||
 	        store_usage(store, &u, &err) < 0)
 		return cli_report(&err);
-	char a[16], b[16], c[16], d[16], t[16];
+	char a[16], b[16], c[16], d[16], e[16], f[16], t[16];
 	printf("%-10s %8s   %s\n", "KIND", "COUNT", "SIZE");
 	printf("%-10s %8llu   %s\n", "layers", (unsigned long long)u.n_layers,
 	        human_size(a, sizeof(a), u.layers));
@@ -34,6 +34,10 @@ int cmd_du(int argc, char **argv)
 	        human_size(b, sizeof(b), u.blobs));
 	printf("%-10s %8llu   %s\n", "caches", (unsigned long long)u.n_caches,
 	        human_size(c, sizeof(c), u.caches));
+	printf("%-10s %8llu   %s\n", "containers", (unsigned long long)u.n_containers,
+	        human_size(e, sizeof(e), u.containers));
+	printf("%-10s %8llu   %s\n", "volumes", (unsigned long long)u.n_volumes,
+	        human_size(f, sizeof(f), u.volumes));
 	printf("%-10s %8s   %s\n", "other", "", human_size(d, sizeof(d), u.other));
 	printf("%-10s %8s   %s   (%s)\n", "total", "", human_size(t, sizeof(t), u.total),
 	        store_path(store));

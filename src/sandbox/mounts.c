@@ -189,8 +189,8 @@ static int prepare_tmpfs(struct step *s, size_t i, struct error *err)
 {
 	const struct sandbox_mount *m = &s->spec.mounts[i];
 	char options[64];
-	snprintf(options, sizeof(options), m->tmpfs_size ? "mode=1777,size=%llu" : "mode=1777",
-	        (unsigned long long)m->tmpfs_size);
+	snprintf(options, sizeof(options), m->tmpfs_size ? "mode=%04o,size=%llu" : "mode=%04o",
+	        m->mode ? m->mode & 07777 : 01777, (unsigned long long)m->tmpfs_size);
 	s->mounts[i].is_dir = true;
 	s->mounts[i].fd = sys_tmpfs_mount(options);
 	if (s->mounts[i].fd < 0)

@@ -322,7 +322,10 @@ int step_build_rootfs(struct step *s, struct error *err)
 			return -1;
 		lowers[n++] = empty;
 	}
-	probe = step_overlay(s, lowers, n, -1, -1, true, err);
+	size_t n_seen = n;
+	if (spec->upper_used && spec->upper_fd >= 0)
+		lowers[n_seen++] = spec->upper_fd;
+	probe = step_overlay(s, lowers, n_seen, -1, -1, true, err);
 	if (probe < 0)
 		return -1;
 	st.probe = probe;

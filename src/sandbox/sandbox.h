@@ -8,8 +8,9 @@
  *
  * Mount points that the rootfs lacks are provided by an extra "stub" layer above the given layers,
  * so that nothing of them ever reaches the upper directory. The upper directory is empty at the
- * start. Up to 997 layers (Linux 6.15; 499 before). The overlay is mounted `volatile`: whoever
- * publishes the upper directory syncs it. A work directory serves one step only. */
+ * start, or upper_used says that it is not. Up to 997 layers (Linux 6.15; 499 before). The overlay
+ * is mounted `volatile`: whoever publishes the upper directory syncs it. A work directory serves
+ * one step only. */
 #ifndef STRAKE_SANDBOX_SANDBOX_H
 #define STRAKE_SANDBOX_SANDBOX_H
 
@@ -39,7 +40,7 @@ struct sandbox_mount {
 	uint64_t tmpfs_size; /* 0: default */
 	const void *data;    /* FILE */
 	size_t data_len;
-	uint32_t mode, uid, gid; /* FILE, SOCKET */
+	uint32_t mode, uid, gid; /* FILE, SOCKET; TMPFS: mode, 0 for 1777 */
 };
 
 struct sandbox_spec {
@@ -47,6 +48,7 @@ struct sandbox_spec {
 	const int *layer_fds; /* lowest first; may be empty (scratch) */
 	size_t n_layers;
 	int upper_fd, work_fd; /* directories of one file system; upper_fd < 0: read-only rootfs */
+	bool upper_used; /* a container's: not empty, so mount points are looked for in it too */
 	bool read_only_rootfs;
 	/* process */
 	const struct strv *argv,
@@ -70,8 +72,13 @@ struct sandbox_spec {
 	/* OCI's name of the architecture the image's programs are for; NULL: the machine's. Foreign
 	 * ones run through qemu-user (emulator.h). */
 	const char *arch;
-	/* run --userns-like niceties of `strake run` */
+	/* containers */
 	bool bind_writable_hosts;
+	bool init; /* pid 1 is a small init that passes signals on and reaps */
+	/* A SEQPACKET socket; 0: none. It gets one message with an O_PATH descriptor of the root
+	 * once everything is mounted, and ends (end of file) when the command was executed or
+	 * nothing was. */
+	int notify_fd;
 };
 
 struct sandbox_context; /* per build: network namespace, seccomp program, scratch tmpfs */

@@ -165,7 +165,8 @@ static void build_env(struct step *s, struct strv *env)
 		strv_add(env, "TERM=xterm");
 }
 
-/* place_stdio - 0, 1, 2 and the report socket on 3; nothing else is left open. */
+/* place_stdio - 0, 1, 2, the report socket on 3 and the notify socket, if there is one, on 4;
+ * nothing else is left open. */
 static int place_stdio(struct step *s, int *sock, struct error *err)
 {
 	int in = s->spec.stdin_fd;
@@ -173,17 +174,18 @@ static int place_stdio(struct step *s, int *sock, struct error *err)
 		in = sys_open_beneath(s->root_fd, "dev/null", O_RDONLY, 0);
 	if (in < 0)
 		return err_sys(err, in, "cannot open /dev/null");
-	int fds[4] = {in, s->spec.stdout_fd, s->spec.stderr_fd, *sock};
-	/* All sources lie above 3 (the keeper holds 0 to 3), so targets never hit sources. */
-	for (int i = 0; i < 4; i++) {
+	int fds[5] = {in, s->spec.stdout_fd, s->spec.stderr_fd, *sock, s->spec.notify_fd};
+	int n = s->spec.notify_fd >= 0 ? 5 : 4;
+	/* All sources lie above 4 (the keeper holds 0 to 4), so targets never hit sources. */
+	for (int i = 0; i < n; i++) {
 		if (fds[i] < 0 &&
 		        (fds[i] = sys_open_beneath(s->root_fd, "dev/null", O_WRONLY, 0)) < 0)
 			return err_sys(err, fds[i], "cannot open /dev/null");
-		if (dup3(fds[i], i, i == 3 ? O_CLOEXEC : 0) < 0)
+		if (dup3(fds[i], i, i >= 3 ? O_CLOEXEC : 0) < 0)
 			return err_sys(err, errno, "cannot place descriptor %d", i);
 	}
 	*sock = 3;
-	if (syscall(SYS_close_range, 4, ~0U, 0) < 0)
+	if (syscall(SYS_close_range, n, ~0U, 0) < 0)
 		return err_sys(err, errno, "cannot close descriptors");
 	s->root_fd = -1;
 	return 0;
@@ -321,6 +323,9 @@ static int set_up(struct step *s, int *sock, struct error *err)
 	        enter_cwd(s, err) < 0 || step_set_limits(s, err) < 0 ||
 	        write_resolv_conf(s, host_resolv, err) < 0 || enter_machine(s, err) < 0)
 		return -1;
+	int r = s->spec.notify_fd < 0 ? 0 : wire_send(s->spec.notify_fd, "r", 1, &s->root_fd, 1);
+	if (r < 0)
+		return err_sys(err, r, "cannot say that the root file system is ready");
 	return place_stdio(s, sock, err);
 }
 
@@ -341,6 +346,8 @@ noreturn_ void step_main(struct step *s, int sock)
 	reset_signals();
 	if (step_drop_rights(s, &err) < 0)
 		report(sock, &err, 1);
+	if (s->spec.init)
+		step_init(s->spec.tty);
 	int status = run_command(s, s->spec.argv->v, env.v, env_get(&env, "PATH"), &err);
 	report(sock, &err, status);
 }

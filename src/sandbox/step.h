@@ -80,6 +80,9 @@ int step_attach_system(struct step *s, struct error *err) must_check;
 int step_set_limits(struct step *s, struct error *err) must_check;
 int step_drop_rights(struct step *s, struct error *err) must_check;
 
+/* init.c: fork; the parent becomes the step's init and never returns, the child does. */
+void step_init(bool tty);
+
 /* step_main - never returns. sock: the step's socket. */
 noreturn_ void step_main(struct step *s, int sock);
 

@@ -86,12 +86,15 @@ void wire_encode(const struct sandbox_spec *s, struct strbuf *b, struct wire_fds
 	put_strv(b, s->ulimits);
 	put_strv(b, s->devices);
 	put64(b, s->bind_writable_hosts);
+	put64(b, s->upper_used);
+	put64(b, s->init);
 	put64(b, s->n_mounts);
 	put_fd(f, s->stdin_fd);
 	put_fd(f, s->stdout_fd);
 	put_fd(f, s->stderr_fd);
 	put_fd(f, s->upper_fd);
 	put_fd(f, s->work_fd);
+	put_fd(f, s->notify_fd > 0 ? s->notify_fd : -1);
 	for (size_t i = 0; i < s->n_layers; i++)
 		put_fd(f, s->layer_fds[i]);
 	for (size_t i = 0; i < s->n_mounts; i++)
@@ -218,12 +221,15 @@ int wire_decode(const char *blob, size_t n, const struct wire_fds *fds, struct s
 	s.ulimits = get_strv(&r);
 	s.devices = get_strv(&r);
 	s.bind_writable_hosts = get64(&r);
+	s.upper_used = get64(&r);
+	s.init = get64(&r);
 	s.n_mounts = get_count(&r, 64);
 	s.stdin_fd = get_fd(&r);
 	s.stdout_fd = get_fd(&r);
 	s.stderr_fd = get_fd(&r);
 	s.upper_fd = get_fd(&r);
 	s.work_fd = get_fd(&r);
+	s.notify_fd = get_fd(&r);
 	s.layer_fds = get_fds(&r, s.n_layers);
 	struct sandbox_mount *m = new0(struct sandbox_mount, s.n_mounts);
 	s.mounts = m;

@@ -189,6 +189,22 @@ static int check_images(struct fsck *f, struct error *err)
 	return rc;
 }
 
+static int check_containers(struct fsck *f, struct error *err)
+{
+	_cleanup_strv_ struct strv ids = STRV_INIT;
+	if (store_container_list(f->s, &ids, err) < 0)
+		return -1;
+	for (size_t i = 0; i < ids.n; i++) {
+		_cleanup_free_ char *what = xasprintf("container %.12s", ids.v[i]);
+		_cleanup_free_ char *text = NULL;
+		if (store_container_check(f->s, ids.v[i], &text, err) < 0)
+			return -1;
+		if (text)
+			problem(f, what, text);
+	}
+	return 0;
+}
+
 /* --- the whole ------------------------------------------------------------------------------ */
 
 static int check_database(struct fsck *f, struct error *err)
@@ -222,7 +238,8 @@ int store_fsck(struct store *s, bool repair, bool quick,
 		problem(&f, "staging", l);
 	strv_release(&left);
 	if (check_database(&f, err) < 0 || check_dir(&f, true, err) < 0 ||
-	        check_dir(&f, false, err) < 0 || check_images(&f, err) < 0)
+	        check_dir(&f, false, err) < 0 || check_images(&f, err) < 0 ||
+	        check_containers(&f, err) < 0)
 		return -1;
 	return f.problems;
 }

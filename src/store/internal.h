@@ -186,6 +186,13 @@ int store_pinned(struct store *s, struct map *ret, struct error *err) must_check
 void store_sweep(struct store *s, struct strv *problems);
 int store_lease_dir(struct store_lease *l, struct error *err) must_check;
 
+/* --- container.c --------------------------------------------------------------------------- */
+/* store_containers_kept - the lines of every container's `keeps`. After store_pinned. */
+int store_containers_kept(struct store *s, struct map *ret, struct error *err) must_check;
+/* store_container_check - is all there that it keeps? *ret_problem (malloc'ed): what is wrong. */
+int store_container_check(
+        struct store *s, const char *id, char **ret_problem, struct error *err) must_check;
+
 /* --- layer.c, blob.c, verify.c ------------------------------------------------------------- */
 /* store_quarantine_layer/blob - set aside, forget the row, warn. */
 void store_quarantine_layer(struct store *s, const struct digest *d, const char *why);

@@ -1,9 +1,9 @@
 /* store/prune.c - the collector.
  *
- * Roots are tagged images and living leases. Sizes are measured without the store lock; then,
- * under the exclusive lock, for milliseconds: mark, choose, forget the rows in one transaction,
- * rename what goes into the collector's own lease. The bytes are removed after the lock is gone;
- * if the collector is killed, the next lease sweeps its trash. */
+ * Roots are tagged images, containers and living leases. Sizes are measured without the store lock;
+ * then, under the exclusive lock, for milliseconds: mark, choose, forget the rows in one
+ * transaction, rename what goes into the collector's own lease. The bytes are removed after the
+ * lock is gone; if the collector is killed, the next lease sweeps its trash. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -468,7 +468,8 @@ static int plan(struct prune *p, int64_t now, struct error *err)
 {
 	if (p->n)
 		qsort(p->v, p->n, sizeof(*p->v), compare_names);
-	if (store_pinned(p->s, &p->live, err) < 0 || mark_images(p, now, err) < 0 ||
+	if (store_pinned(p->s, &p->live, err) < 0 ||
+	        store_containers_kept(p->s, &p->live, err) < 0 || mark_images(p, now, err) < 0 ||
 	        mark_layer_blobs(p, err) < 0 || ages(p, K_LAYER, ST_LAYER_ALL, err) < 0 ||
 	        ages(p, K_BLOB, ST_BLOB_ALL, err) < 0)
 		return -1;

@@ -183,6 +183,10 @@ int store_usage(struct store *s, struct store_usage *ret, struct error *err)
 		rc = each(s, &sc, "blobs/sha256", &u.blobs, &u.n_blobs, err);
 	if (rc == 0)
 		rc = each(s, &sc, "mounts", &u.caches, &u.n_caches, err);
+	if (rc == 0)
+		rc = each(s, &sc, "containers", &u.containers, &u.n_containers, err);
+	if (rc == 0)
+		rc = each(s, &sc, "volumes", &u.volumes, &u.n_volumes, err);
 	for (size_t i = 0; rc == 0 && i < ARRAY_SIZE(others); i++)
 		rc = each(s, &sc, others[i], &u.other, &n, err);
 	static const char *const files[] = {"meta.db", "meta.db-wal", "meta.db-shm", "reserve"};
@@ -194,7 +198,7 @@ int store_usage(struct store *s, struct store_usage *ret, struct error *err)
 	scan_release(&sc);
 	if (rc < 0)
 		return -1;
-	u.total = u.layers + u.blobs + u.caches + u.other;
+	u.total = u.layers + u.blobs + u.caches + u.containers + u.volumes + u.other;
 	*ret = u;
 	return 0;
 }

@@ -16,8 +16,8 @@
 #include "sys/lock.h"
 #include "sys/path.h"
 
-static const char *const skeleton[] = {
-        "layers", "staging", "mounts", "logs", "quarantine", "cache", "blobs", "blobs/sha256"};
+static const char *const skeleton[] = {"layers", "staging", "mounts", "logs", "quarantine", "cache",
+        "containers", "volumes", "blobs", "blobs/sha256"};
 
 char *store_default_path(struct error *err)
 {
@@ -75,7 +75,8 @@ static int is_ours(const struct store *s, struct error *err)
 			continue;
 		bool ours = str_starts(e->d_name, "meta.db") || str_eq(e->d_name, "lock") ||
 		            str_eq(e->d_name, "gate") || str_eq(e->d_name, "locks") ||
-		            str_eq(e->d_name, "prune.lock") || str_eq(e->d_name, "reserve");
+		            str_eq(e->d_name, "prune.lock") ||
+		            str_eq(e->d_name, "containers.lock") || str_eq(e->d_name, "reserve");
 		for (size_t i = 0; i < ARRAY_SIZE(skeleton); i++)
 			ours |= str_eq(e->d_name, skeleton[i]);
 		if (ours)

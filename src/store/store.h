@@ -168,6 +168,23 @@ int store_image_config(struct store *s, const struct digest *id, struct oci_imag
 int store_cache_mount(struct store *s, const char *id, const char *sharing, int *ret_fd,
         int *ret_lock, bool *ret_new, struct error *err) must_check;
 
+/* --- containers ------------------------------------------------------------------------------ */
+
+/* Folders containers/<id> (64 hex digits); their content is src/container's but for the file
+ * `keeps`: what the collector must leave, a line each: "I<hex>" image, "B<hex>" blob, "L<hex>"
+ * layer. */
+bool store_container_id_valid(const char *id);
+/* store_container_publish - the lease's staging directory `name` becomes the container's folder.
+ * The lease must hold all that `keeps` names. */
+int store_container_publish(struct store *s, struct store_lease *l, const char *name,
+        const char *id, struct error *err) must_check;
+/* store_container_open - descriptor of the folder; ERR_NOT_FOUND. */
+int store_container_open(struct store *s, const char *id, struct error *err) must_check;
+int store_container_list(struct store *s, struct strv *ret_ids, struct error *err) must_check;
+/* store_container_discard - gone at once by a rename into the lease, then removed. */
+int store_container_discard(
+        struct store *s, struct store_lease *l, const char *id, struct error *err) must_check;
+
 /* --- builds ---------------------------------------------------------------------------------- */
 
 /* store_log_open - logs/<build id>/<step>.log for writing; store_log_read: ERR_NOT_FOUND if the
@@ -213,8 +230,9 @@ int store_prune(struct store *s, const struct store_prune_options *o, uint64_t *
         struct error *err) must_check;
 
 struct store_usage {
-	uint64_t layers, blobs, caches, other, total; /* real blocks in bytes */
-	uint64_t n_layers, n_blobs, n_caches;
+	uint64_t layers, blobs, caches, containers, volumes, other,
+	        total; /* real blocks in bytes */
+	uint64_t n_layers, n_blobs, n_caches, n_containers, n_volumes;
 };
 /* store_usage - walks everything; a file with several names (layers share files) counts once. */
 int store_usage(struct store *s, struct store_usage *ret, struct error *err) must_check;

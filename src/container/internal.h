@@ -1,0 +1,170 @@
+/* container/internal.h - what the files of this folder share. */
+#ifndef STRAKE_CONTAINER_INTERNAL_H
+#define STRAKE_CONTAINER_INTERNAL_H
+
+#include <sys/stat.h>
+
+#include "build/image_rootfs.h"
+#include "container/container.h"
+#include "oci/oci.h"
+#include "tree/tree.h"
+
+#define CONTAINER_JSON_MAX ((size_t)4 << 20)
+
+/* --- state.c: the folder's files and locks ---------------------------------------------------- */
+
+/* Two bytes of the file `lock`, held by OFD locks: USE by whoever mounts or removes the container,
+ * RUN by its supervisor alone. Both die with their holder. */
+enum container_lock { CONTAINER_LOCK_USE = 0, CONTAINER_LOCK_RUN = 1 };
+/* container_lock_open - a descriptor to lock through; closing it unlocks. */
+int container_lock_open(int dirfd, struct error *err) must_check;
+/* container_lock_take - 1 taken, 0 held by another one (wait: never 0), -errno. */
+int container_lock_take(int fd, enum container_lock which, bool wait) must_check;
+bool container_lock_held(int fd, enum container_lock which);
+
+struct container_state {
+	enum container_status status;
+	int exit_code;
+	bool oom_killed;
+	const char *error;
+	int64_t started, finished;
+};
+/* container_state_write - replaced in one step. */
+int container_state_write(
+        int dirfd, const struct container_state *st, struct error *err) must_check;
+int container_load(
+        struct store *s, const char *id, struct container **ret, struct error *err) must_check;
+char *container_display_name(const struct container *c);
+/* container_check_name - grammar, and that no container has it. Under the folder's lock. */
+int container_check_name(struct store *s, const char *name, struct error *err) must_check;
+int64_t container_now(void);
+char *container_time(int64_t sec);
+
+/* --- config.c --------------------------------------------------------------------------------- */
+
+/* container_config - the JSON of a new container (docker's inspect shape). */
+json_t *container_config(const struct container_spec *spec, const char *id, const char *name,
+        const struct store_image *si, const struct oci_image *im, const char *store_path,
+        struct error *err) must_check;
+json_t *container_host_config(const struct container *c);    /* borrowed */
+json_t *container_process_config(const struct container *c); /* "Config"; borrowed */
+
+/* --- mount_spec.c ----------------------------------------------------------------------------- */
+
+/* container_mounts - the array Mounts from -v, --mount, --tmpfs and the image's VOLUMEs. */
+json_t *container_mounts(const struct container_spec *spec, const struct oci_image *im,
+        const char *id, const char *store_path, struct error *err) must_check;
+
+/* --- root.c: the file system of a container that does not run ----------------------------------
+ */
+
+struct container_root {
+	int fd;                      /* its root directory: look up with sys_open_in_root */
+	struct image_rootfs *rootfs; /* NULL: it runs, fd leads into its own mounts */
+	int lock;
+};
+/* container_root_open - mounts it (read-only unless write), with its volumes, or, while it runs,
+ * gets the root from its supervisor. */
+int container_root_open(struct store *s, struct container *c, bool write,
+        struct container_root *ret, struct error *err) must_check;
+void container_root_release(struct container_root *r);
+/* container_upper_open - the upper directory, made with the root's attributes when new. */
+int container_upper_open(
+        const struct container *c, const struct image_rootfs *r, struct error *err) must_check;
+
+/* --- volume.c --------------------------------------------------------------------------------- */
+
+/* container_volume_open - the data directory of an entry of Mounts with Type volume, made and
+ * filled from the image at its first use. */
+int container_volume_open(struct store *s, const struct container *c, const struct image_rootfs *r,
+        const json_t *mount, struct error *err) must_check;
+
+/* --- terminal.c ------------------------------------------------------------------------------- */
+
+struct terminal; /* a pty, and our own terminal in raw mode while it lives */
+int terminal_open(bool attach, bool input, struct terminal **ret, struct error *err) must_check;
+void terminal_free(struct terminal *t); /* restores; NULL is fine */
+int terminal_slave(const struct terminal *t);
+void terminal_close_slave(struct terminal *t);
+int terminal_master(const struct terminal *t);
+void terminal_resize(struct terminal *t); /* as large as our own */
+
+/* --- output.c: a stream of the container into its log ------------------------------------------
+ */
+
+struct log_stream {
+	int fd;           /* of the log */
+	const char *name; /* "stdout" */
+	struct strbuf line;
+};
+void log_stream_add(struct log_stream *l, const char *p, size_t n);
+void log_stream_flush(struct log_stream *l);
+void log_stream_release(struct log_stream *l);
+
+/* --- control.c: asking a running container's supervisor ----------------------------------------
+ */
+
+enum control_op { CONTROL_KILL = 1, CONTROL_WAIT, CONTROL_ROOT };
+struct control_request {
+	uint32_t op;
+	int32_t arg;
+};
+struct control_reply {
+	int32_t status; /* 0, or -errno; WAIT: the exit code */
+};
+struct sandbox_process;
+struct control { /* the supervisor's side */
+	int listen_fd;
+	int root_fd;            /* of the container; -1: not there yet */
+	int *clients, *waiters; /* connections */
+	size_t n_clients, cap_clients, n_waiters, cap_waiters;
+};
+int control_listen(int dirfd, struct control *ret, struct error *err) must_check;
+void control_release(struct control *c, int dirfd);
+/* control_serve - descriptors to poll: listen_fd and the clients; after a poll say which is
+ * readable. Returns a signal number to send to the command, else 0. */
+int control_serve(struct control *c, int fd);
+void control_finish(struct control *c, int exit_code); /* answers who waits */
+/* control_ask - 0, or -errno: -ECONNREFUSED or -ENOENT: nobody is there. The connection (for WAIT)
+ * or the descriptor that came back (ROOT) in *ret_fd. */
+int control_ask(int dirfd, enum control_op op, int arg, int *ret_fd) must_check;
+
+/* --- copy.c: trees between directories, both reached by descriptor only ------------------------
+ */
+
+struct copy_options {
+	bool keep_owner;   /* else uid:gid */
+	uint32_t uid, gid; /* of what is made */
+	bool keep_special; /* set-id bits, file capabilities, device nodes */
+};
+/* copy_tree - srcdir/name (no link followed) becomes dstdir/as; a directory is merged into one that
+ * is there, whose own owner and mode stay. contents: only what is below name, into the directory
+ * dstdir/as, which is there. */
+int copy_tree(int srcdir, const char *name, int dstdir, const char *as, bool contents,
+        const struct copy_options *o, struct error *err) must_check;
+/* copy_describe - what dir/name is, no link followed; strings in the arena. */
+struct arena;
+int copy_describe(int dir, const char *name, struct arena *a, struct stat *ret_st,
+        struct tree_entry *ret, struct error *err) must_check;
+/* copy_put - dir/name becomes e, whatever is there; only a directory is never replaced, nor
+ * replaces anything but a directory. Files appear whole: `content` writes to a file that is then
+ * renamed. */
+struct copy_content {
+	int (*write)(void *ctx, int fd, struct error *err);
+	void *ctx;
+};
+int copy_put(int dir, const char *name, const struct tree_entry *e, const struct copy_content *c,
+        const struct copy_options *o, struct error *err) must_check;
+/* copy_finish_dir - owner, mode and time of a directory that copy_put made. */
+int copy_finish_dir(int dir, const char *name, const struct tree_entry *e,
+        const struct copy_options *o, struct error *err) must_check;
+
+/* --- tar.c ------------------------------------------------------------------------------------ */
+
+/* tar_from_tree - srcdir/name as `as` (contents: what is below it) to a descriptor. */
+int tar_from_tree(int srcdir, const char *name, const char *as, bool contents, int fd,
+        struct error *err) must_check;
+/* tar_into_root - a tar from fd below the directory `path` of root; names are resolved in root. */
+int tar_into_root(int root, const char *path, int fd, struct error *err) must_check;
+
+#endif

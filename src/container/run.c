@@ -1,0 +1,562 @@
+/* container/run.c - the supervisor: starts a container's command and stays until it has ended.
+ *
+ * Order of the end: the state is written, with --rm the folder goes, the locks are released, and
+ * only then those who wait are answered: who has waited finds what it expects. */
+#include "container/internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/socket.h>
+
+#include "base/log.h"
+#include "sandbox/sandbox.h"
+#include "sandbox/wire.h"
+#include "sys/path.h"
+
+#define INPUT_MAX (64u << 10) /* bytes that wait for a program that does not read */
+
+struct run {
+	struct store *s;
+	const struct container_run_options *o;
+	struct container *c;
+	struct image_rootfs *rootfs;
+	int lock;
+	bool locked;
+	struct control control;
+	struct sandbox_process proc;
+	int notify; /* end of file: the command was executed */
+	bool started;
+	int64_t started_at;
+	struct terminal *term;
+	struct strbuf input;  /* for the terminal, not yet taken */
+	int log_fd, pipes[2]; /* our ends of stdout and stderr; -1 */
+	int stdin_keep;       /* write end of a standard input that nobody writes to */
+	struct log_stream log[2];
+	struct sandbox_mount *mounts;
+	int *mount_fds;
+	size_t n_mounts;
+	struct strv argv, env, hosts, ulimits;
+	int interrupts; /* how often we were asked to end */
+};
+
+/* --- signals --------------------------------------------------------------------------------- */
+
+static const int passed_on[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH};
+static int signal_pipe[2] = {-1, -1};
+static struct sigaction signals_before[ARRAY_SIZE(passed_on)];
+
+static void on_signal(int sig)
+{
+	int saved = errno;
+	unsigned char c = (unsigned char)sig;
+	(void)!write(signal_pipe[1], &c, 1);
+	errno = saved;
+}
+
+static int signals_begin(struct error *err)
+{
+	if (pipe2(signal_pipe, O_CLOEXEC | O_NONBLOCK) < 0)
+		return err_sys(err, errno, "pipe");
+	struct sigaction sa = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+	for (size_t i = 0; i < ARRAY_SIZE(passed_on); i++)
+		sigaction(passed_on[i], &sa, &signals_before[i]);
+	return 0;
+}
+
+static void signals_end(void)
+{
+	if (signal_pipe[0] < 0)
+		return;
+	for (size_t i = 0; i < ARRAY_SIZE(passed_on); i++)
+		sigaction(passed_on[i], &signals_before[i], NULL);
+	close_ptr(&signal_pipe[0]);
+	close_ptr(&signal_pipe[1]);
+}
+
+static void pass_signals(struct run *r)
+{
+	unsigned char c;
+	while (read(signal_pipe[0], &c, 1) == 1) {
+		if (c == SIGWINCH) {
+			if (r->term && r->o->attach)
+				terminal_resize(r->term);
+			continue;
+		}
+		/* A command that ignores it, as pid 1 does by default, must not hold its user. */
+		if ((c == SIGINT || c == SIGTERM) && ++r->interrupts >= 3)
+			sandbox_kill(&r->proc, SIGKILL);
+		else if (r->o->sig_proxy)
+			sandbox_kill(&r->proc, c);
+	}
+}
+
+/* --- what it gets ---------------------------------------------------------------------------- */
+
+static int open_mount(
+        struct run *r, const json_t *m, struct sandbox_mount *ret, int *ret_fd, struct error *err)
+{
+	const char *type = str_or_empty(json_get_str(m, "Type"));
+	const char *source = str_or_empty(json_get_str(m, "Source"));
+	*ret = (struct sandbox_mount){.target = json_get_str(m, "Destination"),
+	        .source_fd = -1,
+	        .read_only = !json_get_bool(m, "RW", true)};
+	if (str_eq(type, "tmpfs")) {
+		ret->type = SANDBOX_MOUNT_TMPFS;
+		ret->tmpfs_size = (uint64_t)json_get_int(m, "TmpfsSize", 0);
+		ret->mode = (uint32_t)json_get_int(m, "TmpfsMode", 0);
+		return 0;
+	}
+	ret->type = SANDBOX_MOUNT_BIND;
+	if (str_eq(type, "volume"))
+		*ret_fd = container_volume_open(r->s, r->c, r->rootfs, m, err);
+	else /* trusted-path: -v of the command line that made the container */
+		*ret_fd = open(source, O_PATH | O_CLOEXEC);
+	if (*ret_fd < 0 && !error_is_set(err))
+		(void)err_sys(err, errno, "the source %s of the mount on %s", source, ret->target);
+	ret->source_fd = *ret_fd;
+	return *ret_fd < 0 ? -1 : 0;
+}
+
+static int open_mounts(struct run *r, struct error *err)
+{
+	json_t *all = json_get_array(r->c->config, "Mounts"), *m;
+	size_t n = json_array_size(all), i;
+	r->mounts = new0(struct sandbox_mount, n + 1);
+	r->mount_fds = new0(int, n + 1);
+	json_array_foreach(all, i, m)
+	{
+		r->mount_fds[i] = -1;
+		r->n_mounts = i + 1;
+		if (open_mount(r, m, &r->mounts[i], &r->mount_fds[i], err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static void take_command(struct run *r)
+{
+	const json_t *config = container_process_config(r->c);
+	const json_t *host = container_host_config(r->c);
+	(void)json_get_strv(config, "Entrypoint", &r->argv);
+	(void)json_get_strv(config, "Cmd", &r->argv);
+	(void)json_get_strv(config, "Env", &r->env);
+	(void)json_get_strv(host, "ExtraHosts", &r->hosts);
+	(void)json_get_strv(host, "Ulimits", &r->ulimits);
+}
+
+static enum sandbox_network network_of(const json_t *host)
+{
+	const char *mode = str_or_empty(json_get_str(host, "NetworkMode"));
+	return str_eq(mode, "host")   ? SANDBOX_NET_HOST
+	       : str_eq(mode, "none") ? SANDBOX_NET_NONE
+	                              : SANDBOX_NET_PRIVATE;
+}
+
+/* open_log - and the pipes into it. */
+static int open_log(struct run *r, int ends[2], struct error *err)
+{
+	r->log_fd = openat(
+	        r->c->dirfd, "log", O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (r->log_fd < 0)
+		return err_sys(err, errno, "cannot open the container's log");
+	for (int i = 0; i < 2; i++) {
+		r->log[i] = (struct log_stream){
+		        .fd = r->log_fd, .name = i ? "stderr" : "stdout", .line = STRBUF_INIT};
+		int p[2];
+		if (r->term)
+			continue;
+		if (pipe2(p, O_CLOEXEC) < 0)
+			return err_sys(err, errno, "pipe");
+		r->pipes[i] = p[0];
+		ends[i] = p[1];
+	}
+	return 0;
+}
+
+struct stdio {
+	int in, out, err;
+	int close[4]; /* ours no more once the command has them */
+};
+
+static int open_stdio(struct run *r, struct stdio *io, struct error *err)
+{
+	const json_t *config = container_process_config(r->c);
+	bool tty = json_get_bool(config, "Tty", false);
+	bool open_stdin = json_get_bool(config, "OpenStdin", false);
+	*io = (struct stdio){-1, STDOUT_FILENO, STDERR_FILENO, {-1, -1, -1, -1}};
+	if (tty && terminal_open(r->o->attach, r->o->interactive, &r->term, err) < 0)
+		return -1;
+	if (!r->o->attach) {
+		if (open_log(r, io->close, err) < 0)
+			return -1;
+		io->out = io->close[0];
+		io->err = io->close[1];
+	}
+	if (tty) {
+		io->in = io->out = io->err = terminal_slave(r->term);
+	} else if (r->o->attach && r->o->interactive) {
+		io->in = STDIN_FILENO;
+	} else if (open_stdin) {
+		int p[2];
+		if (pipe2(p, O_CLOEXEC) < 0)
+			return err_sys(err, errno, "pipe");
+		io->in = io->close[2] = p[0];
+		r->stdin_keep = p[1];
+	}
+	return 0;
+}
+
+static int start_command(struct run *r, struct error *err)
+{
+	const json_t *config = container_process_config(r->c);
+	const json_t *host = container_host_config(r->c);
+	bool ro = json_get_bool(host, "ReadonlyRootfs", false);
+	_cleanup_close_ int upper = container_upper_open(r->c, r->rootfs, err);
+	_cleanup_close_ int work = -1, ours = -1, theirs = -1;
+	_cleanup_free_ char *work_name = NULL;
+	_cleanup_free_ int *lowers = new0(int, r->rootfs->n_lowers + 1);
+	size_t n = r->rootfs->n_lowers;
+	struct stdio io;
+	int sv[2];
+	if (upper < 0 || store_staging_dir(r->rootfs->lease, &work_name, &work, err) < 0 ||
+	        open_mounts(r, err) < 0)
+		return -1;
+	take_command(r);
+	memcpy(lowers, r->rootfs->lowers, n * sizeof(int));
+	if (ro)
+		lowers[n++] = upper;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv) < 0)
+		return err_sys(err, errno, "cannot make a socket pair");
+	ours = sv[0];
+	theirs = sv[1];
+	int rc = open_stdio(r, &io, err);
+	struct sandbox_spec spec = {.layer_fds = lowers,
+	        .n_layers = n,
+	        .upper_fd = ro ? -1 : upper,
+	        .work_fd = ro ? -1 : work,
+	        .upper_used = true,
+	        .read_only_rootfs = ro,
+	        .argv = &r->argv,
+	        .env = &r->env,
+	        .cwd = str_or_empty(json_get_str(config, "WorkingDir")),
+	        .user = str_or_empty(json_get_str(config, "User")),
+	        .hostname = json_get_str(config, "Hostname"),
+	        .stdin_fd = io.in,
+	        .stdout_fd = io.out,
+	        .stderr_fd = io.err,
+	        .tty = r->term != NULL,
+	        .insecure = json_get_bool(host, "Privileged", false),
+	        .network = network_of(host),
+	        .extra_hosts = &r->hosts,
+	        .ulimits = &r->ulimits,
+	        .shm_size = (uint64_t)json_get_int(host, "ShmSize", 0),
+	        .memory_max = (uint64_t)json_get_int(host, "Memory", 0),
+	        .pids_max = (uint64_t)json_get_int(host, "PidsLimit", 0),
+	        .cpus = (double)json_get_int(host, "NanoCpus", 0) / 1e9,
+	        .mounts = r->mounts,
+	        .n_mounts = r->n_mounts,
+	        .arch = json_get_str(json_get_obj(r->c->config, "Strake"), "Arch"),
+	        .bind_writable_hosts = true,
+	        .init = json_get_bool(host, "Init", false),
+	        .notify_fd = theirs};
+	if (rc >= 0)
+		rc = sandbox_start(r->rootfs->sandbox, &spec, &r->proc, err);
+	for (size_t i = 0; i < ARRAY_SIZE(io.close); i++)
+		close_ptr(&io.close[i]);
+	if (r->term)
+		terminal_close_slave(r->term);
+	if (rc >= 0)
+		r->notify = take_fd(&ours);
+	return rc;
+}
+
+/* --- until it ends --------------------------------------------------------------------------- */
+
+/* from_terminal - false at its end. */
+static bool from_terminal(struct run *r)
+{
+	char buf[16 << 10];
+	ssize_t n = read(terminal_master(r->term), buf, sizeof(buf));
+	if (n < 0)
+		return errno == EAGAIN || errno == EINTR;
+	if (n == 0)
+		return false;
+	if (!r->o->attach)
+		log_stream_add(&r->log[0], buf, (size_t)n);
+	else
+		(void)!sys_write_all(STDOUT_FILENO, buf, (size_t)n);
+	return true;
+}
+
+/* from_keyboard - false at its end, of which the program hears as of a typed ^D. */
+static bool from_keyboard(struct run *r)
+{
+	char buf[4096];
+	ssize_t n = read(STDIN_FILENO, buf, sizeof(buf));
+	if (n < 0)
+		return errno == EAGAIN || errno == EINTR;
+	if (n == 0) {
+		strbuf_addch(&r->input, 4);
+		return false;
+	}
+	strbuf_add(&r->input, buf, (size_t)n);
+	return true;
+}
+
+static void to_terminal(struct run *r)
+{
+	ssize_t n = write(terminal_master(r->term), r->input.buf, r->input.len);
+	if (n <= 0)
+		return;
+	memmove(r->input.buf, r->input.buf + n, r->input.len - (size_t)n);
+	strbuf_truncate(&r->input, r->input.len - (size_t)n);
+}
+
+static bool from_pipe(struct run *r, int i)
+{
+	char buf[16 << 10];
+	ssize_t n = read(r->pipes[i], buf, sizeof(buf));
+	if (n > 0)
+		log_stream_add(&r->log[i], buf, (size_t)n);
+	return n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR));
+}
+
+static void say_started(struct run *r)
+{
+	_cleanup_error_ struct error ignored = ERROR_INIT;
+	if (r->started)
+		return;
+	r->started = true;
+	r->started_at = container_now();
+	struct container_state st = {.status = CONTAINER_RUNNING, .started = r->started_at};
+	if (container_state_write(r->c->dirfd, &st, &ignored) < 0)
+		log_write("%s", ignored.msg);
+	if (r->o->started)
+		r->o->started(r->o->ctx);
+}
+
+/* from_notify - the root's descriptor, then the end of file. An end while a report waits may be a
+ * command that could not be executed: sandbox_wait will say. */
+static void from_notify(struct run *r)
+{
+	char c;
+	int fd = -1;
+	int got = wire_recv(r->notify, &c, 1, &fd, 1);
+	if (got > 0 && fd >= 0) {
+		close_ptr(&r->control.root_fd);
+		r->control.root_fd = fd;
+		return;
+	}
+	close_ptr(&fd);
+	if (got == -EAGAIN)
+		return;
+	close_ptr(&r->notify);
+	struct pollfd p = {r->proc.pidfd, POLLIN, 0};
+	if (poll(&p, 1, 0) == 0)
+		say_started(r);
+}
+
+enum { P_PROC, P_SIGNAL, P_NOTIFY, P_TERM, P_KEYS, P_OUT, P_ERR, P_LISTEN, P_FIXED };
+
+static void serve(struct run *r, int fd)
+{
+	int sig = control_serve(&r->control, fd);
+	if (sig)
+		sandbox_kill(&r->proc, sig);
+}
+
+static void attend(struct run *r)
+{
+	bool term = r->term != NULL;
+	bool keys = term && r->o->attach && r->o->interactive;
+	for (;;) {
+		struct pollfd p[P_FIXED + 64];
+		size_t n_clients = MIN(r->control.n_clients, (size_t)64);
+		bool room = r->input.len < INPUT_MAX;
+		short term_events = (short)(POLLIN | (r->input.len ? POLLOUT : 0));
+		p[P_PROC] = (struct pollfd){r->proc.pidfd, POLLIN, 0};
+		p[P_SIGNAL] = (struct pollfd){signal_pipe[0], POLLIN, 0};
+		p[P_NOTIFY] = (struct pollfd){r->notify, POLLIN, 0};
+		p[P_TERM] = (struct pollfd){term ? terminal_master(r->term) : -1, term_events, 0};
+		p[P_KEYS] = (struct pollfd){keys && room ? STDIN_FILENO : -1, POLLIN, 0};
+		p[P_OUT] = (struct pollfd){r->pipes[0], POLLIN, 0};
+		p[P_ERR] = (struct pollfd){r->pipes[1], POLLIN, 0};
+		p[P_LISTEN] = (struct pollfd){r->control.listen_fd, POLLIN, 0};
+		for (size_t i = 0; i < n_clients; i++)
+			p[P_FIXED + i] = (struct pollfd){r->control.clients[i], POLLIN, 0};
+		if (poll(p, P_FIXED + n_clients, -1) < 0 && errno != EINTR)
+			return;
+		if (p[P_SIGNAL].revents)
+			pass_signals(r);
+		if (p[P_NOTIFY].revents)
+			from_notify(r);
+		if (p[P_TERM].revents & POLLOUT)
+			to_terminal(r);
+		if ((p[P_TERM].revents & (POLLIN | POLLHUP)) && !from_terminal(r))
+			term = false;
+		if (p[P_KEYS].revents && !from_keyboard(r))
+			keys = false;
+		for (int i = 0; i < 2; i++)
+			if (p[P_OUT + i].revents && !from_pipe(r, i))
+				close_ptr(&r->pipes[i]);
+		for (size_t i = 0; i < n_clients; i++)
+			if (p[P_FIXED + i].revents)
+				serve(r, p[P_FIXED + i].fd);
+		if (p[P_LISTEN].revents)
+			serve(r, r->control.listen_fd);
+		if (p[P_PROC].revents)
+			return;
+	}
+}
+
+/* drain - what it printed last. Its pid namespace is dead: nobody writes any more. */
+static void drain(struct run *r)
+{
+	struct pollfd p = {r->term ? terminal_master(r->term) : -1, POLLIN, 0};
+	while (r->term && poll(&p, 1, 0) > 0 && (p.revents & POLLIN) && from_terminal(r))
+		;
+	for (int i = 0; i < 2; i++) {
+		while (r->pipes[i] >= 0 && from_pipe(r, i))
+			;
+		if (r->log_fd >= 0)
+			log_stream_flush(&r->log[i]);
+	}
+}
+
+/* --- from beginning to end ------------------------------------------------------------------- */
+
+static void run_release(struct run *r)
+{
+	terminal_free(r->term);
+	control_release(&r->control, r->c ? r->c->dirfd : -1);
+	for (size_t i = 0; i < r->n_mounts; i++)
+		close_ptr(&r->mount_fds[i]);
+	free(r->mount_fds);
+	free(r->mounts);
+	strv_release(&r->argv);
+	strv_release(&r->env);
+	strv_release(&r->hosts);
+	strv_release(&r->ulimits);
+	strbuf_release(&r->input);
+	for (int i = 0; i < 2; i++) {
+		if (r->log_fd >= 0)
+			log_stream_release(&r->log[i]);
+		close_ptr(&r->pipes[i]);
+	}
+	close_ptr(&r->log_fd);
+	close_ptr(&r->stdin_keep);
+	close_ptr(&r->notify);
+	image_rootfs_free(r->rootfs);
+	container_free(r->c);
+	close_ptr(&r->lock);
+}
+
+static int lock_for_run(struct run *r, struct error *err)
+{
+	r->lock = container_lock_open(r->c->dirfd, err);
+	if (r->lock < 0)
+		return -1;
+	int got = container_lock_take(r->lock, CONTAINER_LOCK_USE, false);
+	if (got == 0 && container_lock_held(r->lock, CONTAINER_LOCK_RUN))
+		return err_set(err, ERR_USAGE, "container %s is running already", r->c->name);
+	if (got == 0) /* a cp or rm is at work */
+		got = container_lock_take(r->lock, CONTAINER_LOCK_USE, true);
+	if (got > 0)
+		got = container_lock_take(r->lock, CONTAINER_LOCK_RUN, false);
+	if (got <= 0)
+		return err_sys(err, got ? got : EBUSY, "cannot lock container %s", r->c->name);
+	r->locked = true;
+	return 0;
+}
+
+static int prepare(struct run *r, const char *id, struct error *err)
+{
+	struct digest image;
+	if (container_load(r->s, id, &r->c, err) < 0 || lock_for_run(r, err) < 0)
+		return -1;
+	if (!container_image(r->c, &image))
+		return err_set(err, ERR_INTEGRITY, "container %s names no image", r->c->name);
+	const char *name = json_get_str(container_process_config(r->c), "Image");
+	if (image_rootfs_open(
+	            r->s, &image, str_or_empty(name), r->o->interrupted, &r->rootfs, err) < 0)
+		return -1;
+	/* The folder was opened in the mount namespace that we have left. */
+	close_ptr(&r->c->dirfd);
+	r->c->dirfd = store_container_open(r->s, id, err);
+	return r->c->dirfd < 0 ? -1 : control_listen(r->c->dirfd, &r->control, err);
+}
+
+/* finish - see the head of this file. */
+static void finish(struct run *r, int rc, int exit_code, const struct error *err)
+{
+	_cleanup_error_ struct error e = ERROR_INIT;
+	struct container_state st = {.status = r->started ? CONTAINER_EXITED : CONTAINER_CREATED,
+	        .exit_code = exit_code,
+	        .oom_killed = r->proc.oom_killed,
+	        .error = rc < 0 ? err->msg : NULL,
+	        .started = r->started_at,
+	        .finished = r->started ? container_now() : 0};
+	if (!r->c || r->c->dirfd < 0 || r->lock < 0)
+		return;
+	if (container_state_write(r->c->dirfd, &st, &e) < 0)
+		log_write("%s", e.msg);
+	error_release(&e);
+	(void)unlinkat(r->c->dirfd, "control", 0);
+	if (r->rootfs && json_get_bool(container_host_config(r->c), "AutoRemove", false) &&
+	        store_container_discard(r->s, r->rootfs->lease, r->c->id, &e) < 0)
+		log_write("%s", e.msg);
+	close_ptr(&r->lock);
+	control_finish(&r->control, exit_code);
+}
+
+int container_start(struct store *s, const char *id, const struct container_run_options *o,
+        int *ret_exit, struct error *err)
+{
+	struct run r = {.s = s,
+	        .o = o,
+	        .lock = -1,
+	        .control = {.listen_fd = -1, .root_fd = -1},
+	        .proc = {.pidfd = -1, .status_fd = -1},
+	        .notify = -1,
+	        .input = STRBUF_INIT,
+	        .log_fd = -1,
+	        .pipes = {-1, -1},
+	        .stdin_keep = -1};
+	int exit_code = 0;
+	int rc = prepare(&r, id, err);
+	if (rc >= 0)
+		rc = signals_begin(err);
+	if (rc >= 0)
+		rc = start_command(&r, err);
+	if (rc >= 0) {
+		attend(&r);
+		rc = sandbox_wait(&r.proc, &exit_code, err);
+		drain(&r);
+		if (rc >= 0)
+			say_started(&r); /* it was quick */
+	}
+	if (rc < 0 && exit_code != 126 && exit_code != 127)
+		exit_code = 125;
+	/* The terminal first: whatever comes now may be printed. */
+	terminal_free(take_ptr(r.term));
+	signals_end();
+	if (r.locked)
+		finish(&r, rc, exit_code, err);
+	*ret_exit = exit_code;
+	run_release(&r);
+	return rc < 0 ? -1 : 0;
+}
+
+int container_log_fd(const struct container *c, struct error *err)
+{
+	int fd = sys_open_beneath(c->dirfd, "log", O_RDONLY | O_NOFOLLOW, 0);
+	if (fd == -ENOENT) {
+		(void)err_set(err, ERR_NOT_FOUND, "container %s has no log", c->name);
+		return err_hint(err, "what it prints is kept when nobody is attached: "
+		                     "strake run -d, strake start");
+	}
+	return fd < 0 ? err_sys(err, fd, "cannot open the log of %s", c->name) : fd;
+}
