@@ -11,6 +11,7 @@
 #include "layer/layer.h"
 #include "sys/mount.h"
 #include "sys/path.h"
+#include "sys/privilege.h"
 
 int container_upper_open(const struct container *c, const struct image_rootfs *r, struct error *err)
 {
@@ -125,6 +126,22 @@ static int open_stopped(struct store *s, struct container *c, bool write,
 	return attach_volumes(s, c, ret->rootfs, ret->fd, write, err);
 }
 
+/* enter - the rights to write files of all the container's ids; open_stopped gets them with the
+ * image. */
+static int enter(struct store *s, struct error *err)
+{
+	struct sys_privilege_info info = {0};
+	if (sys_privilege_entered())
+		return 0;
+	int rc = sys_privilege_probe(&info, err);
+	if (rc >= 0)
+		rc = sys_privilege_enter(&info, err);
+	if (rc >= 0)
+		rc = store_reattach(s, err);
+	sys_privilege_info_release(&info);
+	return rc;
+}
+
 int container_root_open(struct store *s, struct container *c, bool write,
         struct container_root *ret, struct error *err)
 {
@@ -133,6 +150,10 @@ int container_root_open(struct store *s, struct container *c, bool write,
 	int got = r.lock < 0 ? -1 : container_lock_take(r.lock, CONTAINER_LOCK_USE, false);
 	if (got == 0 && container_lock_held(r.lock, CONTAINER_LOCK_RUN)) {
 		got = control_ask(c->dirfd, CONTROL_ROOT, 0, &r.fd);
+		if (got >= 0 && enter(s, err) < 0) {
+			container_root_release(&r);
+			return -1;
+		}
 		if (got >= 0) {
 			*ret = r;
 			return 0;

@@ -253,7 +253,7 @@ static bool name_valid(const char *s)
 	static const char alnum[] =
 	        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
 	size_t n = strlen(s);
-	return n >= 2 && n <= 128 && strspn(s, alnum) >= 1 &&
+	return n >= 1 && n <= 128 && strspn(s, alnum) >= 1 &&
 	       strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") == n;
 }
 
@@ -261,7 +261,7 @@ int container_check_name(struct store *s, const char *name, struct error *err)
 {
 	if (!name_valid(name)) {
 		(void)err_set(err, ERR_USAGE, "--name %s: not a container's name", name);
-		return err_hint(err, "letters, digits, _ . - are allowed, at least two characters, "
+		return err_hint(err, "letters, digits, _ . - are allowed, "
 		                     "a letter or digit first");
 	}
 	struct container **v;

@@ -83,7 +83,7 @@ def test_prune(strake):
         before = store_size(strake)
     strake.run("prune")
     assert "big" in strake.run("images").out, "a tagged image stays"
-    assert strake.run("run", "big", "test", "-f", "/f").code == 0
+    assert strake.run("run", "--rm", "big", "test", "-f", "/f").code == 0
     strake.run("rmi", "big")
     strake.run("prune", "--all")
     if strake.user.is_root:
