@@ -136,8 +136,6 @@ def test_killed_supervisor(box):
         assert victim.wait() == -9
         assert victim.stdout.read() == b"", "the command died with it"
     assert state(box, "k")["Status"] == "exited" and state(box, "k")["ExitCode"] == 137
-    result = box.run("start", "-a", "k", check=False, timeout=None) if False else None
-    assert result is None
     box.run("create", "--name", "next", "box")
     assert "gone" not in names(box, "-a"), "--rm of a killed one is made good by the next"
     box.run("rm", "k", "next")
@@ -315,7 +313,7 @@ def test_cp_in_rules(box):
     assert cp(src + "/d", "/app/one", check=False).code != 0
     cp(src + "/f", "/vol/in-volume")
     assert box.run("start", "-a", "c", check=False).code == 4
-    assert "in-volume" in ls("/vol")["vol/in-volume"] or "vol/in-volume" in ls("/vol")
+    assert "vol/in-volume" in ls("/vol")
     box.run("cp", "-", "c:/app", input=tar_of({"t/one": b"1", "t/two": b"22"}))
     assert set(ls("/app/t")) == {"t", "t/one", "t/two"}
     result = box.run("cp", "-", "c:/app", input=tar_of({"../../evil": b"1"}), check=False)
@@ -396,6 +394,16 @@ class Screen:
     def type(self, text):
         os.write(self.master, text)
 
+    def interrupt(self, prompt):
+        """^C until the shell is back: one that comes before its child is in front is lost."""
+        end = time.monotonic() + 30
+        while prompt not in self.seen:
+            assert time.monotonic() < end, self.seen
+            self.type(b"\x03")
+            if select.select([self.master], [], [], 0.5)[0]:
+                self.seen += os.read(self.master, 4096)
+        self.seen = b""
+
     def close(self):
         code = self.process.wait(30)
         restored = termios.tcgetattr(self.slave) == self.before
@@ -416,7 +424,7 @@ def test_terminal(box):
     screen.until(b"resized")
     screen.type(b"echo wait; sleep 100\n")
     screen.until(b"wait\r\n")
-    screen.type(b"\x03")
+    screen.interrupt(b"# ")
     screen.type(b"echo code $?\n")
     screen.until(b"code 130")
     screen.type(b"exit 7\n")
