@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "base/human.h"
+#include "build/exec_run.h"
 #include "codec/json.h"
 
 void build_result_release(struct build_result *r)
@@ -485,8 +486,10 @@ static void start_clock(struct build *b)
 
 static void steps_free(struct build *b)
 {
-	for (size_t i = 0; b->steps && i < b->graph->n_nodes; i++)
+	for (size_t i = 0; b->steps && i < b->graph->n_nodes; i++) {
 		json_decref(b->steps[i].why);
+		json_decref(b->steps[i].debug);
+	}
 	free(b->steps);
 }
 
@@ -508,7 +511,17 @@ int build_run(struct store *store, const struct build_options *o, struct build_r
 		ret->steps = build_steps_json(&b);
 	if (!o->dry_run)
 		history_write(&b, rc, err);
+	if (b.failed && !build_interrupted(&b))
+		ui_message(b.ui,
+		        "a shell in the step that failed, as it left things; when it ends, the "
+		        "build does");
 	ui_free(b.ui);
+	if (b.failed && !build_interrupted(&b)) {
+		_cleanup_error_ struct error e = ERROR_INIT;
+		if (debug_failed_shell(&b, &e) < 0)
+			(void)err_hint(err, "no shell could be opened in it: %s", e.msg);
+	}
+	run_state_free(&b, b.failed);
 	sandbox_context_free(b.sandbox);
 	build_contexts_free(&b);
 	build_free_outputs(&b);

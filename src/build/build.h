@@ -44,6 +44,7 @@ struct build_options {
 	bool multi_platform; /* BUILDKIT_MULTI_PLATFORM: also one platform makes an index */
 	bool pull_never;     /* base images come from the store, or the build fails */
 	bool explain;        /* show why each step runs, before it does */
+	bool on_error_shell; /* a RUN that fails: a shell in what it left, before the build ends */
 	bool dry_run; /* run nothing: only say in build_result.steps what would run, and why */
 	unsigned jobs;
 	enum ui_mode progress;
@@ -68,6 +69,17 @@ void build_result_release(struct build_result *r);
 /* build_run - everything, including exports and tags. On failure ret->excerpt may be set. */
 int build_run(struct store *store, const struct build_options *o, struct build_result *ret,
         struct error *err) must_check;
+
+/* build_debug_shell - a shell in the state before a RUN step that failed earlier, by what its
+ * build's history says of it ("debug" of the step). Cache and tmpfs mounts and bind mounts are
+ * there; secrets and ssh agents are not. ERR_NOT_FOUND if its layers are gone. */
+struct debug_shell_options {
+	struct strv command; /* empty: the step's shell */
+	const volatile bool *interrupted;
+	const volatile int *signal;
+};
+int build_debug_shell(struct store *s, const struct json_t *debug,
+        const struct debug_shell_options *o, int *ret_exit, struct error *err) must_check;
 
 /* build_reason_lines - a reason of build_result.steps as lines for people: a sentence, then files.
  */

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
+#include "build/exec_run.h"
 #include "build/why.h"
 #include "layer/layer.h"
 #include "sys/path.h"
@@ -74,16 +75,6 @@ json_t *run_parts(struct build *b, const struct graph_node *n, const struct solv
 
 /* --- mounts ---------------------------------------------------------------------------------- */
 
-struct run_mounts {
-	struct sandbox_mount *v;
-	size_t n, cap;
-	struct build_view *views; /* one a mount at most */
-	size_t n_views;
-	int *fds; /* to close: cache directories, locks, sockets */
-	size_t n_fds, cap_fds;
-	struct strv env; /* the process environment with secrets and proxies */
-};
-
 static void run_mounts_release(struct run_mounts *m)
 {
 	for (size_t i = 0; i < m->n_views; i++)
@@ -113,8 +104,7 @@ static void own_fd(struct run_mounts *m, int fd)
 	m->fds[m->n_fds++] = fd;
 }
 
-/* mount_chain - which file system a bind mount's `from` is. */
-static int mount_chain(struct build *b, const struct graph_node *n, const struct solve_output *in,
+int run_mount_chain(struct build *b, const struct graph_node *n, const struct solve_output *in,
         const struct graph_mount *g, const struct rootfs **ret, bool *ret_whole, struct error *err)
 {
 	*ret = NULL;
@@ -139,7 +129,7 @@ static int add_bind(struct build *b, const struct graph_node *n, const struct so
 {
 	const struct rootfs *chain;
 	bool whole;
-	if (mount_chain(b, n, in, g, &chain, &whole, err) < 0)
+	if (run_mount_chain(b, n, in, g, &chain, &whole, err) < 0)
 		return -1;
 	struct build_view *v = &m->views[m->n_views];
 	if (build_view_open(b, chain, v, err) < 0)
@@ -160,7 +150,7 @@ static int seed_cache(struct build *b, const struct graph_node *n, const struct 
 {
 	const struct rootfs *chain;
 	bool whole;
-	if (mount_chain(b, n, in, g, &chain, &whole, err) < 0)
+	if (run_mount_chain(b, n, in, g, &chain, &whole, err) < 0)
 		return -1;
 	struct build_view v;
 	if (build_view_open(b, chain, &v, err) < 0)
@@ -424,15 +414,15 @@ static int run_process(
 	return rc < 0 ? -1 : 0;
 }
 
-static void fill_spec(struct build *b, const struct graph_node *n, const struct build_view *lower,
-        const struct run_mounts *m, struct sandbox_spec *s)
+void run_fill_spec(struct build *b, const struct run_state *st, struct sandbox_spec *s)
 {
+	const struct graph_node *n = st->n;
 	const struct graph_run *run = &n->run;
 	*s = (struct sandbox_spec){
-	        .layer_fds = lower->lowers,
-	        .n_layers = lower->n_lowers,
+	        .layer_fds = st->lower.lowers,
+	        .n_layers = st->lower.n_lowers,
 	        .argv = &run->argv,
-	        .env = &m->env,
+	        .env = &st->m.env,
 	        .cwd = run->cwd,
 	        .user = run->user,
 	        .hostname = run->hostname,
@@ -445,8 +435,8 @@ static void fill_spec(struct build *b, const struct graph_node *n, const struct 
 	        .shm_size = run->shm_size,
 	        .ulimits = &run->ulimits,
 	        .devices = &run->devices,
-	        .mounts = m->v,
-	        .n_mounts = m->n,
+	        .mounts = st->m.v,
+	        .n_mounts = st->m.n,
 	        .memory_max = b->o->memory_max,
 	        .pids_max = b->o->pids_max,
 	        .cpus = b->o->cpus,
@@ -455,20 +445,21 @@ static void fill_spec(struct build *b, const struct graph_node *n, const struct 
 }
 
 /* run_and_scan - with everything open: the process, then its upper directory as a tree. */
-static int run_and_scan(struct build *b, const struct graph_node *n, const struct build_view *lower,
-        const struct run_mounts *m, const struct layer_dir *dir, struct tree *t, struct error *err)
+static int run_and_scan(struct build *b, struct run_state *st, struct tree *t, struct error *err)
 {
 	struct layer_dir work;
 	if (layer_dir_new(b, &work, err) < 0)
 		return -1;
 	struct sandbox_spec spec;
-	fill_spec(b, n, lower, m, &spec);
-	spec.upper_fd = dir->tree_fd;
+	run_fill_spec(b, st, &spec);
+	spec.upper_fd = st->dir.tree_fd;
 	spec.work_fd = work.tree_fd;
 	/* overlayfs takes the root's own mode and owner from the upper directory */
-	int rc = layer_prepare_upper(dir->tree_fd, &lower->v, b->single_id, err);
-	if (rc >= 0)
-		rc = run_process(b, n, &spec, err);
+	int rc = layer_prepare_upper(st->dir.tree_fd, &st->lower.v, b->single_id, err);
+	if (rc >= 0) {
+		rc = run_process(b, st->n, &spec, err);
+		st->failed = rc < 0 && err->class == ERR_BUILD;
+	}
 	/* overlayfs leaves work/work behind, with mode 000. */
 	int r = sys_remove_tree(store_lease_dirfd(b->lease), work.name);
 	if (rc >= 0 && r < 0)
@@ -476,7 +467,34 @@ static int run_and_scan(struct build *b, const struct graph_node *n, const struc
 	layer_dir_release(&work);
 	if (rc < 0)
 		return -1;
-	return layer_scan_upper(dir->tree_fd, &lower->v, b->pool, t, err);
+	return layer_scan_upper(st->dir.tree_fd, &st->lower.v, b->pool, t, err);
+}
+
+void run_state_free(struct build *b, struct run_state *st)
+{
+	if (!st)
+		return;
+	if (st->dir.name)
+		/* Gone already if it was published; the lease's end removes it otherwise. */
+		(void)!sys_remove_tree(store_lease_dirfd(b->lease), st->dir.name);
+	layer_dir_release(&st->dir);
+	build_view_release(&st->lower);
+	run_mounts_release(&st->m);
+	free(st);
+}
+
+/* keep_failed - for the shell that --on-error asked for; the first failure is the one. */
+static bool keep_failed(struct build *b, struct run_state *st)
+{
+	bool keep = false;
+	if (!b->o->on_error_shell || !st->failed)
+		return false;
+	pthread_mutex_lock(&b->lock);
+	keep = !b->failed && !b->cancelled;
+	if (keep)
+		b->failed = st;
+	pthread_mutex_unlock(&b->lock);
+	return keep;
 }
 
 static int execute_locked(struct build *b, const struct graph_node *n,
@@ -487,26 +505,24 @@ static int execute_locked(struct build *b, const struct graph_node *n,
 	_cleanup_json_ json_t *parts = run_parts(b, n, in, key);
 	struct step_parts sp = {n, parts};
 	why_note(b, n, parts);
-	struct run_mounts m = {0};
-	struct build_view lower = {0};
-	struct layer_dir dir = {.fd = -1, .tree_fd = -1};
+	struct run_state *st = new0(struct run_state, 1);
+	*st = (struct run_state){.n = n, .dir = {.fd = -1, .tree_fd = -1}};
 	_cleanup_tree_ struct tree t = TREE_INIT;
-	int rc = -1;
-	if (build_view_open(b, in[0].value, &lower, err) < 0 ||
-	        make_mounts(b, n, in, &m, err) < 0 || layer_dir_new(b, &dir, err) < 0)
-		goto out;
-	if (run_and_scan(b, n, &lower, &m, &dir, &t, err) < 0)
-		goto out;
-	rc = publish_layer(b, dir.name, &t, dir.tree_fd, key, 1, &sp, started, &in[0], ret, err);
-out:
-	if (rc < 0 && dir.name) {
-		int r = sys_remove_tree(store_lease_dirfd(b->lease), dir.name);
-		(void)r; /* the lease's end removes it otherwise */
-	}
-	layer_dir_release(&dir);
-	build_view_release(&lower);
-	run_mounts_release(&m);
-	return rc;
+	int rc = build_view_open(b, in[0].value, &st->lower, err);
+	if (rc >= 0)
+		rc = make_mounts(b, n, in, &st->m, err);
+	if (rc >= 0)
+		rc = layer_dir_new(b, &st->dir, err);
+	if (rc >= 0)
+		rc = run_and_scan(b, st, &t, err);
+	if (rc >= 0)
+		rc = publish_layer(b, st->dir.name, &t, st->dir.tree_fd, key, 1, &sp, started,
+		        &in[0], ret, err);
+	if (rc < 0 && st->failed)
+		b->steps[n->id].debug = debug_spec(b, n, in);
+	if (rc >= 0 || !keep_failed(b, st))
+		run_state_free(b, st);
+	return rc < 0 ? -1 : 0;
 }
 
 int run_execute(struct build *b, const struct graph_node *n, const struct solve_output *in,

@@ -76,6 +76,7 @@ struct step_state {
 	enum step_verdict verdict;
 	int64_t started_ms, ended_ms; /* monotonic */
 	struct json_t *why;           /* reasons, or NULL */
+	struct json_t *debug;         /* of a failed RUN: for `strake debug shell` */
 	bool logged;                  /* its output is on disk */
 };
 
@@ -103,6 +104,7 @@ struct build {
 
 	struct sandbox_process **running; /* per node; under lock */
 	struct step_state *steps;         /* per node */
+	struct run_state *failed;         /* kept for --on-error=shell; under lock */
 	bool cancelled;
 	bool lost; /* a layer that was on record turned out damaged: solve once more; under lock */
 	struct output_spec *outputs; /* parsed before anything is built */
@@ -233,6 +235,11 @@ int local_select(struct build *b, const struct graph_node *local, const char *pa
 int local_path_key(struct build *b, const struct graph_node *local, const char *path,
         struct digest *ret, struct error *err) must_check;
 
+/* run_mount_chain - which file system a bind mount's `from` is. *ret_whole: not the mount's path
+ * alone. */
+int run_mount_chain(struct build *b, const struct graph_node *n, const struct solve_output *in,
+        const struct graph_mount *g, const struct rootfs **ret, bool *ret_whole,
+        struct error *err) must_check;
 int run_key(struct build *b, const struct graph_node *n, const struct solve_output *in,
         struct digest *ret, struct error *err) must_check;
 void workdir_key(const struct graph_node *n, const struct solve_output *in, struct digest *ret);

@@ -46,6 +46,8 @@ static json_t *step_json(const struct build *b, const struct graph_node *n)
 	const struct graph_node *after = s->verdict == STEP_MAYBE ? waits_for(b, n) : NULL;
 	if (after)
 		json_object_set_new(j, "after", json_str(after->shown));
+	if (s->debug)
+		json_object_set(j, "debug", s->debug);
 	if (s->logged)
 		json_object_set_new(j, "log", json_true());
 	return j;

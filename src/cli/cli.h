@@ -40,6 +40,7 @@ char *cli_ago(int64_t then, char *buf, size_t n);
 
 int cmd_build(int argc, char **argv);
 int cmd_builds(int argc, char **argv);
+int cmd_debug_shell(int argc, char **argv);
 int cmd_explain(int argc, char **argv);
 int cmd_images(int argc, char **argv);
 int cmd_rmi(int argc, char **argv);

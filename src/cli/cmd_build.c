@@ -17,7 +17,7 @@
 struct args {
 	struct build_options o;
 	struct strv build_args, secrets, ssh, resources;
-	const char *progress, *call, *format, *epoch;
+	const char *progress, *call, *format, *epoch, *on_error;
 	bool quiet, check, push, load;
 };
 
@@ -273,6 +273,22 @@ static void take_destinations(struct args *a)
 		strv_add(v, "type=docker");
 }
 
+static int take_on_error(struct args *a, struct error *err)
+{
+	if (!a->on_error)
+		return 0;
+	if (!str_eq(a->on_error, "shell"))
+		return err_set(err, ERR_USAGE, "--on-error %s: shell is expected", a->on_error);
+	bool from_stdin =
+	        str_eq(a->o.context, "-") || (a->o.dockerfile && str_eq(a->o.dockerfile, "-"));
+	if (from_stdin)
+		return err_set(err, ERR_USAGE,
+		        "--on-error=shell: the shell needs standard input, which the build reads "
+		        "here");
+	a->o.on_error_shell = true;
+	return 0;
+}
+
 static int take_values(struct args *a, struct error *err)
 {
 	take_destinations(a);
@@ -312,6 +328,8 @@ static int take_values(struct args *a, struct error *err)
 			return err_set(err, ERR_USAGE,
 			        "--allow %s: network.host or security.insecure is expected",
 			        o->allow.v[i]);
+	if (take_on_error(a, err) < 0)
+		return -1;
 	o->progress = UI_AUTO;
 	/* Steps as JSON on standard output leave nothing for a second stream of JSON to say. */
 	if (a->progress && str_eq(a->progress, "json")) {
@@ -681,6 +699,8 @@ static int build_command(int argc, char **argv, bool explain)
 	        {"resource", 0, CLI_LIST, &a.resources, "K=V",
 	                "memory=SIZE,cpus=N,pids=N (cgroup v2)"},
 	        {"jobs", 0, CLI_UINT, &o->jobs, "N", "steps at a time"},
+	        {"on-error", 0, CLI_STR, &a.on_error, "WHAT",
+	                "shell: open one in a RUN step that failed, as it left things"},
 	        {"Display", 0, CLI_HEADING},
 	        {"progress", 0, CLI_STR, &a.progress, "MODE",
 	                "auto, plain, tty, rawjson, json, quiet"},

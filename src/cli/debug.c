@@ -236,7 +236,8 @@ static int debug_ignore(const char *path, struct error *err)
 
 static int usage(void)
 {
-	fputs("usage: strake debug ast FILE\n"
+	fputs("usage: strake debug shell [BUILD]     in the state before a step that failed\n"
+	      "       strake debug ast FILE\n"
 	      "       strake debug expand          JSON questions on standard input\n"
 	      "       strake debug ignore FILE     paths on standard input\n",
 	        stderr);

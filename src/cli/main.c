@@ -10,6 +10,7 @@
 #include "sandbox/sandbox.h"
 
 static int cmd_image(int argc, char **argv);
+static int cmd_debug_any(int argc, char **argv);
 
 static const struct cli_command commands[] = {
         {"build", NULL, "Build an image from a Dockerfile", cmd_build},
@@ -40,7 +41,8 @@ static const struct cli_command commands[] = {
         {"prune", NULL, "Remove what is not in use from the store", cmd_prune},
         {"fsck", NULL, "Check every byte of the store", cmd_fsck},
         {"info", NULL, "Show what this machine offers and what is missing", cmd_info},
-        {"debug", NULL, "Look into the parser: ast, expand, ignore", cmd_debug},
+        {"debug", NULL, "shell: where a step failed; ast, expand, ignore: the parser",
+                cmd_debug_any},
         {"version", NULL, "Show the version", cmd_version},
 };
 
@@ -74,6 +76,13 @@ static int dispatch(int argc, char **argv)
 	else
 		(void)err_hint(&err, "strake --help lists the commands");
 	return cli_report(&err);
+}
+
+static int cmd_debug_any(int argc, char **argv)
+{
+	if (argc > 1 && str_eq(argv[1], "shell"))
+		return cmd_debug_shell(argc - 1, argv + 1);
+	return cmd_debug(argc, argv);
 }
 
 static int cmd_image(int argc, char **argv)
