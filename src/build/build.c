@@ -49,9 +49,9 @@ int build_enter(struct build *b, struct error *err)
 	if (sys_privilege_probe(&info, err) < 0)
 		return -1;
 	int rc = 0;
-	if (info.mode == SYS_PRIV_NONE || info.mode == SYS_PRIV_SINGLE) {
-		rc = err_set(err, ERR_SYSTEM, "this build must write files of several owners: %s",
-		        info.why);
+	if (info.mode == SYS_PRIV_NONE) {
+		rc = err_set(
+		        err, ERR_SYSTEM, "this build must run steps or write layers: %s", info.why);
 		if (info.cure)
 			(void)err_hint(err, "%s", info.cure);
 	} else {

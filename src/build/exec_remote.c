@@ -263,7 +263,7 @@ int remote_execute(struct build *b, const struct graph_node *n, struct solve_out
 		rc = n->op == GRAPH_GIT ? git_execute(b, n, &dir, &key, err)
 		                        : http_execute(b, n, &dir, &key, err);
 	if (rc >= 0)
-		rc = layer_scan_upper(dir.tree_fd, &empty, b->pool, &t, err);
+		rc = layer_scan_upper(dir.tree_fd, &empty, NULL, b->pool, &t, err);
 	_cleanup_json_ json_t *parts = rc >= 0 ? parts_new(b, n, NULL, &key) : NULL;
 	if (rc >= 0) {
 		struct step_parts sp = {n, parts};

@@ -11,6 +11,7 @@
 #include "build/exec_run.h"
 #include "build/why.h"
 #include "layer/layer.h"
+#include "sys/owner.h"
 #include "sys/path.h"
 
 static const struct solve_output *input_of(
@@ -189,10 +190,14 @@ static int add_cache(struct build *b, const struct graph_node *n, const struct s
 	if (is_new) {
 		if (g->input != GRAPH_NONE && seed_cache(b, n, in, g, fd, err) < 0)
 			return -1;
-		if (fchmod(fd, g->has_mode ? g->mode : 0755) < 0 ||
-		        ((g->has_uid || g->has_gid) && fchown(fd, g->uid, g->gid) < 0))
-			return err_sys(err, errno, "setting mode and owner of the cache mount %s",
-			        g->target);
+		int r = fchmod(fd, g->has_mode ? g->mode : 0755) < 0 ? -errno : 0;
+		if (r >= 0 && (g->has_uid || g->has_gid))
+			r = b->single_id ? sys_owner_set(fd, "", (struct sys_owner){g->uid, g->gid})
+			    : fchown(fd, g->uid, g->gid) < 0 ? -errno
+			                                     : 0;
+		if (r < 0)
+			return err_sys(
+			        err, r, "setting mode and owner of the cache mount %s", g->target);
 	}
 	struct sandbox_mount *s = mount_add(m, SANDBOX_MOUNT_BIND, g->target);
 	s->source_fd = fd;
@@ -441,6 +446,8 @@ void run_fill_spec(struct build *b, const struct run_state *st, struct sandbox_s
 	        .pids_max = b->o->pids_max,
 	        .cpus = b->o->cpus,
 	        .arch = n->platform.arch,
+	        .single_id = b->single_id,
+	        .owners_fd = st->owners,
 	};
 }
 
@@ -467,7 +474,11 @@ static int run_and_scan(struct build *b, struct run_state *st, struct tree *t, s
 	layer_dir_release(&work);
 	if (rc < 0)
 		return -1;
-	return layer_scan_upper(st->dir.tree_fd, &st->lower.v, b->pool, t, err);
+	_cleanup_(owner_table_release) struct owner_table recorded = {0};
+	if (b->single_id && (r = owner_log_load(st->owners, OWNER_UPPER, &recorded)) < 0)
+		return err_sys(err, r, "cannot read which owners the step gave its files");
+	return layer_scan_upper(
+	        st->dir.tree_fd, &st->lower.v, b->single_id ? &recorded : NULL, b->pool, t, err);
 }
 
 void run_state_free(struct build *b, struct run_state *st)
@@ -478,6 +489,7 @@ void run_state_free(struct build *b, struct run_state *st)
 		/* Gone already if it was published; the lease's end removes it otherwise. */
 		(void)!sys_remove_tree(store_lease_dirfd(b->lease), st->dir.name);
 	layer_dir_release(&st->dir);
+	close_ptr(&st->owners);
 	build_view_release(&st->lower);
 	run_mounts_release(&st->m);
 	free(st);
@@ -506,9 +518,11 @@ static int execute_locked(struct build *b, const struct graph_node *n,
 	struct step_parts sp = {n, parts};
 	why_note(b, n, parts);
 	struct run_state *st = new0(struct run_state, 1);
-	*st = (struct run_state){.n = n, .dir = {.fd = -1, .tree_fd = -1}};
+	*st = (struct run_state){.n = n, .dir = {.fd = -1, .tree_fd = -1}, .owners = -1};
 	_cleanup_tree_ struct tree t = TREE_INIT;
 	int rc = build_view_open(b, in[0].value, &st->lower, err);
+	if (rc >= 0 && b->single_id)
+		rc = st->owners = layer_owner_log(&st->lower.v, st->lower.fds, err);
 	if (rc >= 0)
 		rc = make_mounts(b, n, in, &st->m, err);
 	if (rc >= 0)

@@ -20,6 +20,7 @@ struct run_state {
 	struct run_mounts m;
 	struct build_view lower;
 	struct layer_dir dir; /* its tree is the step's upper directory */
+	int owners;           /* log of owners in single-id mode; else -1 */
 	bool failed;          /* the process began, and did not end well */
 };
 void run_state_free(

@@ -70,7 +70,7 @@ static int chain_from(struct build *b, const struct digest *key,
 		if (rc >= 0)
 			rc = fill(b, ctx, dir.tree_fd, err);
 		if (rc >= 0)
-			rc = layer_scan_upper(dir.tree_fd, &empty, b->pool, &t, err);
+			rc = layer_scan_upper(dir.tree_fd, &empty, NULL, b->pool, &t, err);
 		if (rc >= 0)
 			rc = publish_layer(b, dir.name, &t, dir.tree_fd, key, 1, NULL, started,
 			        NULL, &out, err);

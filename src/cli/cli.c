@@ -90,7 +90,7 @@ int cli_enter(struct store *s, struct error *err)
 	if (sys_privilege_probe(&info, err) < 0)
 		return -1;
 	int rc;
-	if (info.mode == SYS_PRIV_NONE || info.mode == SYS_PRIV_SINGLE) {
+	if (info.mode == SYS_PRIV_NONE) {
 		rc = err_set(
 		        err, ERR_SYSTEM, "the store holds files of several owners: %s", info.why);
 		if (info.cure)

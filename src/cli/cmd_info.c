@@ -87,7 +87,7 @@ int cmd_info(int argc, char **argv)
 			        p.uids[i].inside + p.uids[i].count - 1, p.uids[i].outside,
 			        p.uids[i].outside + p.uids[i].count - 1);
 	}
-	bool fatal = p.mode == SYS_PRIV_NONE || p.mode == SYS_PRIV_SINGLE;
+	bool fatal = p.mode == SYS_PRIV_NONE;
 	sys_privilege_info_release(&p);
 	struct sys_features f;
 	sys_features_probe(&f);

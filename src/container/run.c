@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 
 #include "base/log.h"
+#include "layer/layer.h"
 #include "sandbox/sandbox.h"
 #include "sandbox/wire.h"
 #include "sys/path.h"
@@ -232,6 +233,10 @@ static int start_command(struct run *r, struct error *err)
 		return err_sys(err, errno, "cannot make a socket pair");
 	ours = sv[0];
 	theirs = sv[1];
+	_cleanup_close_ int owners = -1;
+	if (r->rootfs->single_id &&
+	        (owners = layer_owner_log(&r->rootfs->view, r->rootfs->fds, err)) < 0)
+		return -1;
 	int rc = open_stdio(r, &io, err);
 	struct sandbox_spec spec = {.layer_fds = lowers,
 	        .n_layers = n,
@@ -261,6 +266,8 @@ static int start_command(struct run *r, struct error *err)
 	        .arch = json_get_str(json_get_obj(r->c->config, "Strake"), "Arch"),
 	        .bind_writable_hosts = true,
 	        .init = json_get_bool(host, "Init", false),
+	        .single_id = r->rootfs->single_id,
+	        .owners_fd = owners,
 	        .notify_fd = theirs};
 	if (rc >= 0)
 		rc = sandbox_start(r->rootfs->sandbox, &spec, &r->proc, err);

@@ -11,6 +11,7 @@
 #include "base/pool.h"
 #include "base/strv.h"
 #include "codec/stream.h"
+#include "sys/owner_table.h"
 #include "tree/tree.h"
 #include "tree/view.h"
 
@@ -34,15 +35,21 @@ int layer_prepare_upper(
 
 /* --- scan: what a RUN changed ---------------------------------------------------------------- */
 
-/* layer_scan_upper - read an overlay upper directory into a tree: kernel whiteouts become
+/* layer_scan_upper - owners: NULL where files on disk have their true owners; in single-id mode
+ * what the step recorded for links, devices and pipes (OWNER_UPPER), all others carrying the
+ * attribute of sys/owner.h. Read an overlay upper directory into a tree: kernel whiteouts become
  * TREE_WHITEOUT (dropped where the lower has nothing there), opaque directories are turned into
  * explicit whiteouts of what `lower` shows there (the on-disk form is kept), user.overlay.* and
  * trusted.overlay.* xattrs are hidden, sockets are removed, hard links within the layer kept,
  * capability xattrs brought to v2. Contents are hashed on the pool. Directories that overlayfs
  * only copied up (same type, mode, owner, xattrs and mtime as in lower, nothing below) are kept
  * as they are where they have changed children (parents of changes are part of a layer). */
-int layer_scan_upper(int upperfd, const struct treeview *lower, struct pool *pool, struct tree *ret,
-        struct error *err) must_check;
+int layer_scan_upper(int upperfd, const struct treeview *lower, const struct owner_table *owners,
+        struct pool *pool, struct tree *ret, struct error *err) must_check;
+
+/* layer_owner_log - single-id mode: owners of what the view's layers have that no attribute can
+ * tell (links, devices, pipes), for sandbox_spec.owners_fd. fds: the layers' directories. */
+int layer_owner_log(const struct treeview *v, const int *fds, struct error *err) must_check;
 
 /* layer_diff_id - sha256 of the canonical tar of (tree, dir). */
 int layer_diff_id(const struct tree *t, int treefd, struct digest *ret, uint64_t *ret_tar_size,
@@ -110,7 +117,7 @@ int layer_parse_chmod(
 /* layer_hash_fd - sha256 of an open file from its position to its end. 0 or -errno. */
 int layer_hash_fd(int fd, struct digest *ret, uint64_t *ret_size) must_check;
 /* layer_xattr_allowed - which attributes are taken from layers, archives and contexts: user.*
- * without user.overlay.*, and security.capability. */
+ * without user.overlay.* and user.strake.*, and security.capability. */
 bool layer_xattr_allowed(const char *name);
 
 /* layer_is_archive - does the file hold a tar, plain or compressed by gzip, bzip2, xz or zstd? By

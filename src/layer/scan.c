@@ -14,6 +14,7 @@
 #include "base/strbuf.h"
 #include "layer/content.h"
 #include "layer/layer.h"
+#include "sys/owner.h"
 #include "sys/path.h"
 #include "sys/xattr.h"
 
@@ -26,6 +27,7 @@ struct found {
 	bool shared; /* more than one name */
 	bool opaque; /* as overlayfs has it; e.opaque stays false */
 	bool dropped;
+	bool owned;     /* single-id mode: its owner is on record */
 	size_t same_as; /* hard link: index of the first name; SIZE_MAX: none */
 };
 
@@ -39,7 +41,8 @@ struct listing {
 struct scan {
 	int upperfd;
 	const struct treeview *lower;
-	struct listing **dirs; /* all of them; the current level is [from, to) */
+	const struct owner_table *owners; /* single-id mode; else NULL */
+	struct listing **dirs;            /* all of them; the current level is [from, to) */
 	size_t n_dirs, cap_dirs, from;
 	struct found **all; /* sorted */
 	size_t n_all;
@@ -82,7 +85,18 @@ static enum tree_type type_of(const struct stat *st)
 	}
 }
 
-static int take_xattrs(struct listing *l, int dirfd, const char *name, struct found *f)
+static void take_owner(struct found *f, const struct sys_xattr *a)
+{
+	struct sys_owner o;
+	if (!sys_owner_parse(a->value, a->len, &o))
+		return;
+	f->e.uid = o.uid;
+	f->e.gid = o.gid;
+	f->owned = true;
+}
+
+static int take_xattrs(
+        const struct scan *s, struct listing *l, int dirfd, const char *name, struct found *f)
 {
 	_cleanup_(sys_xattrs_release) struct sys_xattrs x = {0};
 	int r = sys_xattrs_read(dirfd, name, &x);
@@ -94,6 +108,8 @@ static int take_xattrs(struct listing *l, int dirfd, const char *name, struct fo
 		if (str_eq(a->name, "user.overlay.opaque") && a->len == 1 &&
 		        *(const char *)a->value == 'y')
 			f->opaque = true;
+		if (s->owners && str_eq(a->name, SYS_OWNER_XATTR))
+			take_owner(f, a);
 		v[i].name = a->name;
 		v[i].value = a->value;
 		v[i].len = (uint32_t)a->len;
@@ -114,7 +130,22 @@ static int take_link(struct listing *l, int dirfd, const char *name, struct foun
 	return 0;
 }
 
-static int take_entry(struct listing *l, int dirfd, const char *name, struct error *err)
+/* take_ids - what the disk says; with a single id, root's until a record says otherwise. */
+static void take_ids(const struct scan *s, const struct stat *st, struct found *f)
+{
+	f->e.uid = s->owners ? 0 : st->st_uid;
+	f->e.gid = s->owners ? 0 : st->st_gid;
+	const struct owner_record *r =
+	        s->owners ? owner_table_find(s->owners, OWNER_UPPER, st->st_ino) : NULL;
+	if (!r || S_ISREG(st->st_mode) || S_ISDIR(st->st_mode))
+		return;
+	f->e.uid = r->uid;
+	f->e.gid = r->gid;
+	f->owned = true;
+}
+
+static int take_entry(
+        const struct scan *s, struct listing *l, int dirfd, const char *name, struct error *err)
 {
 	struct stat st;
 	struct found f = {.same_as = SIZE_MAX};
@@ -131,8 +162,7 @@ static int take_entry(struct listing *l, int dirfd, const char *name, struct err
 	int r = 0;
 	if (e->type != TREE_WHITEOUT && e->type != TREE_SOCK) {
 		e->mode = e->type == TREE_SYMLINK ? 0777 : st.st_mode & 07777;
-		e->uid = st.st_uid;
-		e->gid = st.st_gid;
+		take_ids(s, &st, &f);
 		e->size = e->type == TREE_REG ? (uint64_t)st.st_size : 0;
 		e->mtime_sec = st.st_mtim.tv_sec;
 		e->mtime_nsec = (uint32_t)st.st_mtim.tv_nsec;
@@ -146,7 +176,7 @@ static int take_entry(struct listing *l, int dirfd, const char *name, struct err
 		if (e->type == TREE_SYMLINK)
 			r = take_link(l, dirfd, name, &f);
 		if (r == 0)
-			r = take_xattrs(l, dirfd, name, &f);
+			r = take_xattrs(s, l, dirfd, name, &f);
 		if (r < 0)
 			return err_sys(err, r, "cannot read /%s", e->path);
 	}
@@ -173,7 +203,7 @@ static int list_dir(struct scan *s, struct listing *l, struct error *err)
 	int r = 0;
 	while (r == 0 && (errno = 0, de = readdir(d)))
 		if (!str_eq(de->d_name, ".") && !str_eq(de->d_name, ".."))
-			r = take_entry(l, fd, de->d_name, err);
+			r = take_entry(s, l, fd, de->d_name, err);
 	if (r == 0 && errno)
 		r = err_sys(err, errno, "cannot list /%s", l->path);
 	closedir(d);
@@ -231,6 +261,58 @@ static int walk(struct scan *s, struct pool *pool, struct error *err)
 			s->all[n++] = &s->dirs[i]->v[j];
 	qsort(s->all, n, sizeof(*s->all), cmp_found);
 	return 0;
+}
+
+/* --- owners that nobody recorded (single-id mode) -------------------------------------------- */
+
+static struct found *find_path(const struct scan *s, const char *path)
+{
+	struct found key = {.e.path = path}, *k = &key;
+	struct found **f = bsearch(&k, s->all, s->n_all, sizeof(*s->all), cmp_found);
+	return f ? *f : NULL;
+}
+
+/* inherit_group - what root makes in a set-group-id directory has its group. */
+static void inherit_group(const struct scan *s, struct found *f)
+{
+	const char *slash = strrchr(f->e.path, '/');
+	_cleanup_free_ char *dir = xstrndup(f->e.path, slash ? (size_t)(slash - f->e.path) : 0);
+	struct found *up = *dir ? find_path(s, dir) : NULL;
+	struct view_hit hit;
+	const struct tree_entry *e = up                                 ? &up->e
+	                             : view_lookup(s->lower, dir, &hit) ? hit.entry
+	                                                                : NULL;
+	if (!e || !(e->mode & S_ISGID) || !e->gid)
+		return;
+	f->e.gid = e->gid;
+	/* Later steps see it too. */
+	if (f->e.type != TREE_REG && f->e.type != TREE_DIR)
+		return;
+	const char *name;
+	_cleanup_close_ int at = sys_open_parent(s->upperfd, f->e.path, &name);
+	if (at >= 0)
+		(void)!sys_owner_set(at, name, (struct sys_owner){0, e->gid});
+}
+
+/* guess_owners - of what has no record: a link that was copied up as it was keeps its owner. */
+static void guess_owners(const struct scan *s)
+{
+	for (size_t i = 0; s->owners && i < s->n_all; i++) {
+		struct found *f = s->all[i];
+		struct view_hit hit;
+		if (f->owned || f->e.type == TREE_WHITEOUT || f->e.type == TREE_SOCK)
+			continue;
+		if (!view_lookup(s->lower, f->e.path, &hit)) {
+			inherit_group(s, f);
+			continue;
+		}
+		const struct tree_entry *e = view_content(s->lower, &hit);
+		if (e && e->type == f->e.type && f->e.type == TREE_SYMLINK &&
+		        str_eq(e->link, f->e.link) && e->mtime_sec == f->e.mtime_sec) {
+			f->e.uid = e->uid;
+			f->e.gid = e->gid;
+		}
+	}
 }
 
 /* --- what overlayfs left behind -------------------------------------------------------------- */
@@ -423,12 +505,20 @@ static int add_root(struct scan *s, struct tree *t, struct error *err)
 	struct view_hit hit;
 	if (fstat(s->upperfd, &st) < 0)
 		return err_sys(err, errno, "cannot read the root directory");
+	struct sys_owner o = {st.st_uid, st.st_gid};
+	int r = 0;
+	if (s->owners) {
+		o = (struct sys_owner){0, 0};
+		r = sys_owner_get(s->upperfd, "", &o);
+	}
+	if (r < 0)
+		return err_sys(err, r, "cannot read the owner of the root directory");
 	struct tree_entry e = {
 	        .path = "",
 	        .type = TREE_DIR,
 	        .mode = st.st_mode & 07777,
-	        .uid = st.st_uid,
-	        .gid = st.st_gid,
+	        .uid = o.uid,
+	        .gid = o.gid,
 	        .mtime_sec = st.st_mtim.tv_sec,
 	        .mtime_nsec = (uint32_t)st.st_mtim.tv_nsec,
 	};
@@ -478,16 +568,19 @@ static void scan_release(struct scan *s)
 	pthread_mutex_destroy(&s->lock);
 }
 
-int layer_scan_upper(int upperfd, const struct treeview *lower, struct pool *pool, struct tree *ret,
-        struct error *err)
+int layer_scan_upper(int upperfd, const struct treeview *lower, const struct owner_table *owners,
+        struct pool *pool, struct tree *ret, struct error *err)
 {
 	static const struct treeview nothing;
 	struct scan s = {
 	        .upperfd = upperfd,
 	        .lower = lower ? lower : &nothing,
+	        .owners = owners,
 	        .lock = PTHREAD_MUTEX_INITIALIZER,
 	};
 	int r = walk(&s, pool, err);
+	if (r == 0)
+		guess_owners(&s);
 	if (r == 0)
 		r = drop_leftovers(&s, err);
 	if (r == 0) {
@@ -507,8 +600,12 @@ int layer_prepare_upper(
 	struct view_hit hit;
 	if (lower && view_lookup(lower, "", &hit))
 		root = *hit.entry;
-	if (!single_id && fchown(upperfd, root.uid, root.gid) < 0)
-		return err_sys(err, errno, "cannot set the owner of the upper directory");
+	int r = !single_id ? (fchown(upperfd, root.uid, root.gid) < 0 ? -errno : 0)
+	        : root.uid || root.gid
+	                ? sys_owner_set(upperfd, "", (struct sys_owner){root.uid, root.gid})
+	                : 0;
+	if (r < 0)
+		return err_sys(err, r, "cannot set the owner of the upper directory");
 	if (fchmod(upperfd, root.mode) < 0)
 		return err_sys(err, errno, "cannot set the mode of the upper directory");
 	return 0;

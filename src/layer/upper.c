@@ -7,6 +7,7 @@
 #include <sys/sysmacros.h>
 
 #include "layer/upper.h"
+#include "sys/owner.h"
 #include "sys/path.h"
 #include "sys/xattr.h"
 
@@ -533,7 +534,8 @@ bool layer_xattr_allowed(const char *name)
 {
 	if (str_eq(name, "security.capability"))
 		return true;
-	return str_starts(name, "user.") && !str_starts(name, "user.overlay.");
+	return str_starts(name, "user.") && !str_starts(name, "user.overlay.") &&
+	       !str_starts(name, "user.strake.");
 }
 
 /* VFS capabilities, linux/capability.h: magic's top byte is the revision; v3 is v2 and a rootid. */
@@ -580,12 +582,23 @@ static bool must_chown(const struct upper_ids *ids, const struct tree_entry *e)
 	return !ids->single_id && (e->uid != ids->euid || e->gid != ids->egid);
 }
 
+/* must_record - single-id mode: the owner is told to later steps by an attribute. */
+static bool must_record(const struct upper_ids *ids, const struct tree_entry *e)
+{
+	return ids->single_id && (e->uid || e->gid);
+}
+
 int upper_meta_fd(const struct upper_ids *ids, int fd, const struct tree_entry *e,
         uint32_t created_mode, const char *shown, struct error *err)
 {
 	bool chowned = must_chown(ids, e);
 	if (chowned && fchown(fd, e->uid, e->gid) < 0)
 		return err_sys(err, errno, "cannot give %s to %u:%u", shown, e->uid, e->gid);
+	if (must_record(ids, e)) {
+		int r = sys_owner_set(fd, "", (struct sys_owner){e->uid, e->gid});
+		if (r < 0)
+			return err_sys(err, r, "cannot record the owner of %s", shown);
+	}
 	/* chown clears set-id bits */
 	bool special = e->mode & 06000;
 	if ((special || (created_mode & ~ids->umask & 0777) != e->mode) && fchmod(fd, e->mode) < 0)
@@ -611,6 +624,11 @@ static int meta_at(struct upper *u, int dirfd, uint32_t node, struct error *err)
 	if (must_chown(&u->ids, e) &&
 	        fchownat(dirfd, name, e->uid, e->gid, AT_SYMLINK_NOFOLLOW) < 0)
 		return disk_error(u, node, errno, "change the owner of", err);
+	if (must_record(&u->ids, e) && e->type == TREE_DIR) {
+		int r = sys_owner_set(dirfd, name, (struct sys_owner){e->uid, e->gid});
+		if (r < 0)
+			return disk_error(u, node, r, "record the owner of", err);
+	}
 	if (e->type != TREE_SYMLINK && fchmodat(dirfd, name, e->mode, 0) < 0)
 		return disk_error(u, node, errno, "change the mode of", err);
 	for (uint32_t i = 0; i < e->n_xattrs; i++) {

@@ -161,7 +161,7 @@ int sandbox_context_warm(struct sandbox_context *c, struct error *err)
 
 /* step_socket - a listening socket file in the step's scratch directory with the owner and mode
  * that the mount asks for, and a proxy behind it. Returns an O_PATH descriptor of the file. */
-static int step_socket(struct sandbox_context *c, uint32_t id, size_t i,
+static int step_socket(struct sandbox_context *c, uint32_t id, size_t i, bool single_id,
         const struct sandbox_mount *m, struct error *err)
 {
 	char dir[24], name[32];
@@ -181,7 +181,8 @@ static int step_socket(struct sandbox_context *c, uint32_t id, size_t i,
 	_cleanup_close_ int s = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (s < 0 || bind(s, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(s, 16) < 0)
 		return err_sys(err, errno, "cannot make the socket for %s", m->target);
-	if (fchownat(d, name, m->uid, m->gid, AT_SYMLINK_NOFOLLOW) < 0 ||
+	/* With one id it is everybody's socket to the kernel, and nobody else's. */
+	if ((!single_id && fchownat(d, name, m->uid, m->gid, AT_SYMLINK_NOFOLLOW) < 0) ||
 	        fchmodat(d, name, m->mode & 0777, 0) < 0) {
 		err_sys(err, errno, "cannot give the socket on %s to %u:%u", m->target, m->uid,
 		        m->gid);
@@ -219,7 +220,7 @@ static int with_proxies(struct sandbox_context *c, uint32_t id, const struct san
 		mounts[i] = spec->mounts[i];
 		if (mounts[i].type != SANDBOX_MOUNT_SOCKET)
 			continue;
-		int fd = step_socket(c, id, i, &mounts[i], err);
+		int fd = step_socket(c, id, i, spec->single_id, &mounts[i], err);
 		if (fd < 0)
 			return -1;
 		opened->v[opened->n++] = fd;
@@ -260,12 +261,15 @@ int sandbox_start(struct sandbox_context *c, const struct sandbox_spec *spec,
 	}
 	struct sandbox_spec s = *spec;
 	s.mounts = mounts;
+	if (!s.single_id)
+		s.owners_fd = -1;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv) < 0)
 		return err_sys(err, errno, "cannot make a socket pair");
 	_cleanup_close_ int ours = sv[0], theirs = sv[1];
 	struct wire_order_msg m = {.order = WIRE_START,
 	        .id = id,
 	        .network = s.network,
+	        .single_id = s.single_id,
 	        .memory_max = s.memory_max,
 	        .pids_max = s.pids_max,
 	        .cpu_milli = s.cpus > 0 ? (uint64_t)(s.cpus * 1000 + 0.5) : 0,

@@ -3,7 +3,9 @@
  * The filter is loaded while CAP_SYS_ADMIN is still there (no_new_privs stays off for the sake of
  * sudo); the bounding set shrinks while CAP_SETPCAP is; ids change last but for the capability sets
  * of root, which have no further right to lose by then. */
+#include "sandbox/notify.h"
 #include "sandbox/step.h"
+#include "sys/owner.h"
 
 #include <errno.h>
 #include <grp.h>
@@ -140,6 +142,14 @@ static int id_error(const struct step *s, int r, struct error *err)
 	return err_sys(err, r, "cannot become user %u:%u", s->user.uid, s->user.gid);
 }
 
+int step_chown(const struct step *s, int fd, uint32_t uid, uint32_t gid)
+{
+	if (s->supervisor < 0)
+		return fchown(fd, uid, gid) < 0 ? -errno : 0;
+	int r = uid || gid ? sys_owner_set(fd, "", (struct sys_owner){uid, gid}) : 0;
+	return r == -EOPNOTSUPP ? 0 : r; /* a tmpfs before Linux 6.6 */
+}
+
 static int set_groups(struct step *s, struct error *err)
 {
 	_Static_assert(sizeof(gid_t) == sizeof(uint32_t), "gid_t");
@@ -165,6 +175,14 @@ int step_drop_rights(struct step *s, struct error *err)
 		return err_sys(err, r, "cannot drop capabilities");
 	if (!insecure && (r = seccomp_load(s->filter)) < 0)
 		return err_sys(err, r, "cannot load the seccomp filter");
+	/* With one id the kernel has no other user to become: from here on the supervisor answers
+	 * for it. Root's capabilities stay, or an ordinary user could not run apt. */
+	if (s->supervisor >= 0) {
+		r = notify_begin(s->supervisor, &s->user);
+		if (r >= 0)
+			r = set_caps(insecure);
+		return r < 0 ? err_sys(err, r, "cannot start recording owners") : 0;
+	}
 	if (set_groups(s, err) < 0)
 		return -1;
 	if (setresgid(s->user.gid, s->user.gid, s->user.gid) < 0 ||

@@ -6,18 +6,21 @@
  * mount namespace, because layers can only be mounted where their descriptors were opened. */
 #include "sandbox/cgroup.h"
 #include "sandbox/emulator.h"
+#include "sandbox/notify.h"
 #include "sandbox/proxy.h"
 #include "sandbox/step.h"
 #include "sandbox/wire.h"
 #include "sys/path.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -27,7 +30,7 @@ enum { KEEPER_SOCKET = 3, KEEPER_STAGING = 4, KEEPER_EXE = 5 };
 struct running {
 	uint32_t id;
 	pid_t pid; /* of the step, or of the proxy */
-	int sock;  /* -1: a proxy */
+	int sock;  /* -1: a proxy or supervisor */
 	struct cgroup cgroup;
 };
 
@@ -78,7 +81,7 @@ static pid_t fork_into(unsigned long namespaces)
 }
 
 static noreturn_ void become_step(struct keeper *k, const struct wire_order_msg *m, int sock,
-        int cgroup, const struct machine *machine)
+        int cgroup, int supervisor, const struct machine *machine)
 {
 	bool compat = machine->way == EMULATOR_COMPAT;
 	struct step s = {.staging_fd = KEEPER_STAGING,
@@ -90,6 +93,7 @@ static noreturn_ void become_step(struct keeper *k, const struct wire_order_msg 
 	        .why_not_foreign = &machine->why_not,
 	        .cgroup_v2 = k->cgroup_v2,
 	        .cgroup_fd = cgroup,
+	        .supervisor = supervisor,
 	        .files_fd = -1,
 	        .resolv_fd = -1,
 	        .root_mount = -1,
@@ -127,6 +131,28 @@ static void add_running(struct keeper *k, struct running r)
 	k->v[k->n++] = r;
 }
 
+/* start_supervisor - the step's end of its socket, or -1. */
+static int start_supervisor(struct keeper *k, uint32_t id, struct error *err)
+{
+	int sv[2];
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv) < 0)
+		return err_sys(err, errno, "cannot make a socket pair");
+	pid_t pid = fork();
+	if (pid == 0) {
+		/* It needs nothing of the keeper's. */
+		if (dup3(sv[0], 3, O_CLOEXEC) < 0 || syscall(SYS_close_range, 4, ~0U, 0) < 0)
+			_exit(1);
+		supervise_main(3);
+	}
+	close(sv[0]);
+	if (pid < 0) {
+		close(sv[1]);
+		return err_sys(err, errno, "cannot start the supervisor of a step");
+	}
+	add_running(k, (struct running){id, pid, -1, {.fd = -1, .parent_fd = -1}});
+	return sv[1];
+}
+
 static void start_step(struct keeper *k, const struct wire_order_msg *m, int sock)
 {
 	_cleanup_error_ struct error err = ERROR_INIT;
@@ -136,10 +162,12 @@ static void start_step(struct keeper *k, const struct wire_order_msg *m, int soc
 	if (m->network == SANDBOX_NET_NONE)
 		ns |= CLONE_NEWNET;
 	pid_t pid = -1;
-	if (prepare_start(k, m, &cg, &machine, &err) >= 0) {
+	_cleanup_close_ int supervisor = -1;
+	if (prepare_start(k, m, &cg, &machine, &err) >= 0 &&
+	        (!m->single_id || (supervisor = start_supervisor(k, m->id, &err)) >= 0)) {
 		pid = fork_into(ns);
 		if (pid == 0)
-			become_step(k, m, sock, cg.fd, &machine);
+			become_step(k, m, sock, cg.fd, supervisor, &machine);
 		if (pid < 0)
 			err_sys(&err, errno, "cannot start a process in new namespaces");
 	}
@@ -206,6 +234,20 @@ static bool obey(struct keeper *k)
 	return true;
 }
 
+/* end_helpers - the proxies and the supervisor of a step. The supervisor holds the step's mounts:
+ * they must be gone before anybody hears that the step is over. */
+static void end_helpers(struct keeper *k, uint32_t id)
+{
+	for (size_t j = k->n; j-- > 0;) {
+		if (k->v[j].id != id)
+			continue;
+		kill(k->v[j].pid, SIGKILL);
+		while (waitpid(k->v[j].pid, NULL, 0) < 0 && errno == EINTR)
+			;
+		k->v[j] = k->v[--k->n];
+	}
+}
+
 /* finished - the step's pid namespace is dead and its mounts are gone: the kernel lets us reap its
  * first process only then. */
 static void finished(struct keeper *k, size_t i, int wstatus)
@@ -214,9 +256,7 @@ static void finished(struct keeper *k, size_t i, int wstatus)
 	k->v[i] = k->v[--k->n];
 	if (r.sock < 0)
 		return;
-	for (size_t j = 0; j < k->n; j++)
-		if (k->v[j].id == r.id)
-			kill(k->v[j].pid, SIGKILL); /* its proxies */
+	end_helpers(k, r.id);
 	char name[24];
 	scratch_name(name, sizeof(name), r.id);
 	bool oom = cgroup_end(&r.cgroup);

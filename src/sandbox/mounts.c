@@ -4,6 +4,7 @@
 #include "sandbox/cdi.h"
 #include "sandbox/step.h"
 #include "sys/mount.h"
+#include "sys/owner.h"
 #include "sys/path.h"
 
 #include <errno.h>
@@ -93,10 +94,14 @@ static int discard_overlay(struct step *s, size_t i, const int *lowers, size_t n
 		return -1;
 	/* The root directory of an overlay shows the attributes of its upper directory. */
 	struct stat st;
-	if (fstat(lowers[n - 1], &st) < 0 || fchown(upper, st.st_uid, st.st_gid) < 0 ||
-	        fchmod(upper, st.st_mode & 07777) < 0)
-		return err_sys(
-		        err, errno, "cannot prepare the mount on %s", s->spec.mounts[i].target);
+	int r = fstat(lowers[n - 1], &st) < 0 || fchown(upper, st.st_uid, st.st_gid) < 0 ||
+	                        fchmod(upper, st.st_mode & 07777) < 0
+	                ? -errno
+	                : 0;
+	if (r >= 0 && s->supervisor >= 0)
+		r = sys_owner_copy(lowers[n - 1], upper);
+	if (r < 0)
+		return err_sys(err, r, "cannot prepare the mount on %s", s->spec.mounts[i].target);
 	return step_overlay(s, lowers, n, upper, work, false, err);
 }
 
@@ -208,7 +213,9 @@ static int prepare_file(struct step *s, size_t i, struct error *err)
 	_cleanup_close_ int fd = openat(
 	        s->files_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	int r = fd < 0 ? -errno : sys_write_all(fd, m->data, m->data_len);
-	if (r >= 0 && (fchown(fd, m->uid, m->gid) < 0 || fchmod(fd, m->mode & 07777) < 0))
+	if (r >= 0)
+		r = step_chown(s, fd, m->uid, m->gid);
+	if (r >= 0 && fchmod(fd, m->mode & 07777) < 0)
 		r = -errno;
 	if (r == -EINVAL) {
 		err_set(err, ERR_BUILD, "owner %u:%u of the file mounted on %s is not mapped here",

@@ -72,6 +72,11 @@ struct sandbox_spec {
 	/* OCI's name of the architecture the image's programs are for; NULL: the machine's. Foreign
 	 * ones run through qemu-user (emulator.h). */
 	const char *arch;
+	/* The user namespace has one id: owners are recorded by a supervisor (docs/sandbox.md) and
+	 * given back to stat. owners_fd: the log of sys/owner_table.h for what no attribute can
+	 * hold, seeded by the caller; used with single_id only. */
+	bool single_id;
+	int owners_fd;
 	/* containers */
 	bool bind_writable_hosts;
 	bool init; /* pid 1 is a small init that passes signals on and reaps */

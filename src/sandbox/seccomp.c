@@ -8,25 +8,10 @@
 #include "sandbox/seccomp.h"
 
 #include <errno.h>
-#include <linux/audit.h>
 #include <linux/sched.h>
 #include <linux/seccomp.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-
-#if defined(__x86_64__)
-#define NATIVE_ARCH AUDIT_ARCH_X86_64
-#elif defined(__aarch64__)
-#define NATIVE_ARCH AUDIT_ARCH_AARCH64
-#elif defined(__riscv) && __riscv_xlen == 64
-#define NATIVE_ARCH AUDIT_ARCH_RISCV64
-#elif defined(__powerpc64__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-#define NATIVE_ARCH AUDIT_ARCH_PPC64LE
-#elif defined(__s390x__)
-#define NATIVE_ARCH AUDIT_ARCH_S390X
-#else
-#error "no seccomp profile for this architecture yet"
-#endif
 
 /* Newer than the headers of the oldest system we build on; these numbers are the same on every
  * architecture. */
@@ -647,7 +632,7 @@ void seccomp_build(struct seccomp_filter *f, bool compat)
 	        .personality = SYS_personality};
 	f->n = 0;
 	load(f, offsetof(struct seccomp_data, arch));
-	emit(f, BPF_JMP | BPF_JEQ | BPF_K, 1, 0, NATIVE_ARCH);
+	emit(f, BPF_JMP | BPF_JEQ | BPF_K, 1, 0, SECCOMP_NATIVE_ARCH);
 	emit(f, BPF_JMP | BPF_JA, 0, 0, 0);
 	unsigned short other = f->n;
 	load(f, offsetof(struct seccomp_data, nr));

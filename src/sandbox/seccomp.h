@@ -5,8 +5,23 @@
 #ifndef STRAKE_SANDBOX_SECCOMP_H
 #define STRAKE_SANDBOX_SECCOMP_H
 
+#include <linux/audit.h>
 #include <linux/filter.h>
 #include "base/base.h"
+
+#if defined(__x86_64__)
+#define SECCOMP_NATIVE_ARCH AUDIT_ARCH_X86_64
+#elif defined(__aarch64__)
+#define SECCOMP_NATIVE_ARCH AUDIT_ARCH_AARCH64
+#elif defined(__riscv) && __riscv_xlen == 64
+#define SECCOMP_NATIVE_ARCH AUDIT_ARCH_RISCV64
+#elif defined(__powerpc64__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define SECCOMP_NATIVE_ARCH AUDIT_ARCH_PPC64LE
+#elif defined(__s390x__)
+#define SECCOMP_NATIVE_ARCH AUDIT_ARCH_S390X
+#else
+#error "no seccomp profile for this architecture yet"
+#endif
 
 #define SECCOMP_MAX_INSNS 2048
 struct seccomp_filter {

@@ -1,5 +1,6 @@
 /* sandbox/step.c - see step.h. */
 #include "sandbox/step.h"
+#include "sandbox/notify.h"
 #include "sandbox/wire.h"
 #include "base/strbuf.h"
 #include "sys/mount.h"
@@ -165,8 +166,8 @@ static void build_env(struct step *s, struct strv *env)
 		strv_add(env, "TERM=xterm");
 }
 
-/* place_stdio - 0, 1, 2, the report socket on 3 and the notify socket, if there is one, on 4;
- * nothing else is left open. */
+/* place_stdio - 0, 1, 2, the report socket on 3, the notify socket and the supervisor's, where
+ * there are such, on the next ones; nothing else is left open. */
 static int place_stdio(struct step *s, int *sock, struct error *err)
 {
 	int in = s->spec.stdin_fd;
@@ -174,9 +175,13 @@ static int place_stdio(struct step *s, int *sock, struct error *err)
 		in = sys_open_beneath(s->root_fd, "dev/null", O_RDONLY, 0);
 	if (in < 0)
 		return err_sys(err, in, "cannot open /dev/null");
-	int fds[5] = {in, s->spec.stdout_fd, s->spec.stderr_fd, *sock, s->spec.notify_fd};
-	int n = s->spec.notify_fd >= 0 ? 5 : 4;
-	/* All sources lie above 4 (the keeper holds 0 to 4), so targets never hit sources. */
+	int fds[6] = {in, s->spec.stdout_fd, s->spec.stderr_fd, *sock};
+	int n = 4, supervisor = -1;
+	if (s->spec.notify_fd >= 0)
+		fds[n++] = s->spec.notify_fd;
+	if (s->supervisor >= 0)
+		fds[supervisor = n++] = s->supervisor;
+	/* All sources lie above 5 (the keeper holds 0 to 5), so targets never hit sources. */
 	for (int i = 0; i < n; i++) {
 		if (fds[i] < 0 &&
 		        (fds[i] = sys_open_beneath(s->root_fd, "dev/null", O_WRONLY, 0)) < 0)
@@ -185,6 +190,7 @@ static int place_stdio(struct step *s, int *sock, struct error *err)
 			return err_sys(err, errno, "cannot place descriptor %d", i);
 	}
 	*sock = 3;
+	s->supervisor = supervisor;
 	if (syscall(SYS_close_range, n, ~0U, 0) < 0)
 		return err_sys(err, errno, "cannot close descriptors");
 	s->root_fd = -1;
@@ -326,6 +332,11 @@ static int set_up(struct step *s, int *sock, struct error *err)
 	int r = s->spec.notify_fd < 0 ? 0 : wire_send(s->spec.notify_fd, "r", 1, &s->root_fd, 1);
 	if (r < 0)
 		return err_sys(err, r, "cannot say that the root file system is ready");
+	if (s->supervisor >= 0) {
+		r = notify_send_hello(s->supervisor, s->spec.upper_fd, s->spec.owners_fd);
+		if (r < 0)
+			return err_sys(err, r, "cannot talk to the supervisor of the step");
+	}
 	return place_stdio(s, sock, err);
 }
 

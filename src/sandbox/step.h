@@ -35,6 +35,7 @@ struct step {
 	const struct error *why_not_foreign; /* set: they are known nowhere, and why */
 	bool cgroup_v2;                      /* the host has the unified hierarchy only */
 	int cgroup_fd;                       /* limits; -1: none */
+	int supervisor;                      /* socket to it in single-id mode; -1: none */
 
 	int files_fd;   /* detached tmpfs with hosts, resolv.conf, secrets, an empty directory */
 	int resolv_fd;  /* resolv.conf, written when the network is known */
@@ -76,6 +77,8 @@ int step_attach_mounts(struct step *s, struct error *err) must_check;
 /* system.c: /proc, /sys, /dev, masks, hosts and resolv.conf. */
 int step_prepare_system(struct step *s, struct error *err) must_check;
 int step_attach_system(struct step *s, struct error *err) must_check;
+/* sys/owner.h's record of fd where owners cannot be applied, else fchown. -errno. */
+int step_chown(const struct step *s, int fd, uint32_t uid, uint32_t gid) must_check;
 /* credentials.c */
 int step_set_limits(struct step *s, struct error *err) must_check;
 int step_drop_rights(struct step *s, struct error *err) must_check;

@@ -19,6 +19,7 @@ struct wire_order_msg {
 	uint32_t order;
 	uint32_t id;                              /* of the step */
 	uint32_t network;                         /* START: enum sandbox_network */
+	uint32_t single_id;                       /* START: with a supervisor */
 	int32_t signal;                           /* KILL */
 	uint64_t memory_max, pids_max, cpu_milli; /* START: cgroup limits, 0: none */
 	uint32_t own_userns; /* START: the builder made its user namespace itself */

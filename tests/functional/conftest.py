@@ -5,6 +5,9 @@ runs as "root" and, through an ordinary account with subordinate ids, as "rootle
 user it runs as "self". Each test has its own store, home and temp directory; after each, `strake
 fsck` must be clean and no mount or process may be left.
 
+A test marked `single` (or in a module so marked) runs once more in single-id mode: as the ordinary
+user, told to use no subordinate ids.
+
     STRAKE        the binary (default build-asan, else build-release)
     MUST_WORK=1   a skip is a failure
 """
@@ -51,7 +54,14 @@ def pytest_runtest_makereport(item, call):
 
 def pytest_generate_tests(metafunc):
     if "who" in metafunc.fixturenames:
-        metafunc.parametrize("who", ["root", "rootless"] if IS_ROOT else ["self"], scope="session")
+        kinds = ["root", "rootless"] if IS_ROOT else ["self"]
+        if metafunc.definition.get_closest_marker("single"):
+            kinds.append("single")
+        metafunc.parametrize("who", kinds, scope="session")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "single: also run in single-id mode")
 
 
 def remove_tree(path):
@@ -126,7 +136,8 @@ class User:
     def __init__(self, kind):
         self.kind = kind
         self.is_root = kind == "root"
-        if kind == "rootless":
+        self.single = kind == "single"
+        if kind == "rootless" or (self.single and IS_ROOT):
             account = ensure_ci_user()
             self.uid, self.gid, self.name = account.pw_uid, account.pw_gid, account.pw_name
             self.arguments = {"user": self.uid, "group": self.gid, "extra_groups": []}
@@ -201,6 +212,8 @@ class Strake:
             "ASAN_OPTIONS": "exitcode=99",
             "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1:exitcode=99",
         }
+        if user.single:
+            self.env["STRAKE_PRIVILEGE"] = "single"
         for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
             if name in os.environ:
                 self.env[name] = os.environ[name]

@@ -14,7 +14,7 @@ UNUSED static void fx_layer_scan(struct fx_layer *l)
 {
 	struct error err = ERROR_INIT;
 	tree_release(&l->t);
-	if (layer_scan_upper(l->fd, NULL, NULL, &l->t, &err) < 0) {
+	if (layer_scan_upper(l->fd, NULL, NULL, NULL, &l->t, &err) < 0) {
 		printf("Bail out! scan: %s\n", err.msg);
 		exit(95);
 	}

@@ -24,7 +24,7 @@ static void gives(int fd, const char *want, const char *what)
 {
 	struct tree t = TREE_INIT;
 	struct error err = ERROR_INIT;
-	fx_ok(layer_scan_upper(fd, &view, NULL, &t, &err), &err, what);
+	fx_ok(layer_scan_upper(fd, &view, NULL, NULL, &t, &err), &err, what);
 	is_tree(&t, want, what);
 	tree_release(&t);
 	close(fd);
@@ -117,7 +117,7 @@ static void test_refused(void)
 	struct error err = ERROR_INIT;
 	int fd = fx_dir("u7");
 	fx_file(fd, ".wh.etc", "", 0644);
-	fx_err(layer_scan_upper(fd, &view, NULL, &t, &err), &err, ERR_BUILD, ".wh.etc",
+	fx_err(layer_scan_upper(fd, &view, NULL, NULL, &t, &err), &err, ERR_BUILD, ".wh.etc",
 	        "a file that would read as a whiteout");
 	close(fd);
 }
@@ -137,7 +137,7 @@ static void test_deep(void)
 	struct tree t = TREE_INIT;
 	struct error err = ERROR_INIT;
 	struct pool *p = pool_new(2);
-	fx_ok(layer_scan_upper(fd, &view, p, &t, &err), &err, "F17: a tree 1200 levels deep");
+	fx_ok(layer_scan_upper(fd, &view, NULL, p, &t, &err), &err, "F17: a tree 1200 levels deep");
 	is_int(t.n, 1201, "is read to its end");
 	ok(t.n == 1201 && t.entries[1200].has_digest, "and hashed");
 	tree_release(&t);

@@ -20,7 +20,7 @@ int main(void)
 	mknodat(b.fd, "gone", S_IFCHR, 0);
 	mkdirat(b.fd, "usr", 0755);
 	fx_file(b.fd, "usr/x", "from b", 0755);
-	fx_ok(layer_scan_upper(b.fd, &below, NULL, &b.t, &err), &err, "two layers");
+	fx_ok(layer_scan_upper(b.fd, &below, NULL, NULL, &b.t, &err), &err, "two layers");
 
 	int out = fx_dir("out");
 	fx_ok(layer_write_view(&view, fds, out, true, &err), &err, "written with owners");

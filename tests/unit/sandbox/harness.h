@@ -115,7 +115,9 @@ static inline struct sandbox_spec h_spec(const char *script)
 	        .stdin_fd = -1,
 	        .stdout_fd = -1,
 	        .stderr_fd = -1,
-	        .network = SANDBOX_NET_NONE};
+	        .network = SANDBOX_NET_NONE,
+	        .single_id = h_mode == SYS_PRIV_SINGLE,
+	        .owners_fd = -1};
 }
 
 /* h_run - output (both streams) in h_out, exit code in h_exit, error in h_err. */

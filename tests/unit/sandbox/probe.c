@@ -3,7 +3,9 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <linux/keyctl.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stddef.h>
@@ -12,10 +14,12 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 static void say(const char *name, long r)
@@ -115,6 +119,46 @@ static void talk(const char *path)
 		printf("talk %s\n", buf);
 }
 
+static void ids(void)
+{
+	uid_t u[3];
+	gid_t g[3];
+	if (getresuid(&u[0], &u[1], &u[2]) < 0 || getresgid(&g[0], &g[1], &g[2]) < 0)
+		return;
+	printf("%u %u %u %u %u %u", u[0], u[1], u[2], g[0], g[1], g[2]);
+}
+
+static void *thread_ids(void *arg)
+{
+	printf("%u %u\n", getuid(), geteuid());
+	return arg;
+}
+
+static void drop(unsigned uid, unsigned gid)
+{
+	if (setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0)
+		say("drop", -1);
+	ids();
+	printf(" back:%s\n", setuid(0) < 0 ? strerrorname_np(errno) : "yes");
+}
+
+/* xattrs - how many attributes a file shows, asked in two ways. */
+static void xattrs(const char *path)
+{
+	char list[256];
+	int fd = open(path, O_RDONLY);
+	ssize_t n = listxattr(path, list, sizeof(list));
+	if (n != listxattr(path, NULL, 0) || n != flistxattr(fd, list, sizeof(list)))
+		printf("disagree ");
+	printf("%s: %zd\n", path, n);
+}
+
+static void limit(void)
+{
+	struct rlimit l = {1, 1};
+	printf("%d\n", setrlimit(RLIMIT_LOCKS, &l));
+}
+
 int main(int argc, char **argv)
 {
 	const char *what = argc > 1 ? argv[1] : "";
@@ -128,6 +172,19 @@ int main(int argc, char **argv)
 		connect_abstract(argv[2]);
 	else if (!strcmp(what, "talk"))
 		talk(argv[2]);
+	else if (!strcmp(what, "ids")) {
+		ids();
+		printf("\n");
+	} else if (!strcmp(what, "thread-ids")) {
+		pthread_t t;
+		if (pthread_create(&t, NULL, thread_ids, NULL) == 0)
+			pthread_join(t, NULL);
+	} else if (!strcmp(what, "drop"))
+		drop((unsigned)atoi(argv[2]), (unsigned)atoi(argv[3]));
+	else if (!strcmp(what, "xattrs"))
+		xattrs(argv[2]);
+	else if (!strcmp(what, "limit"))
+		limit();
 	else if (!strcmp(what, "keyring"))
 		printf("%ld\n", syscall(SYS_keyctl, KEYCTL_GET_KEYRING_ID, -3, 0));
 	else if (!strcmp(what, "daemon")) {

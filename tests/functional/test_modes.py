@@ -1,0 +1,109 @@
+"""The ladder of privilege modes: root, subordinate ids, a single id. The same Dockerfile must give
+the same image in each."""
+
+import os
+import tempfile
+
+import pytest
+
+from conftest import IS_ROOT, Strake, User, remove_tree
+from test_debian import online  # noqa: F401 (a fixture)
+
+KINDS = ["root", "rootless", "single"] if IS_ROOT else ["self", "single"]
+
+
+@pytest.fixture
+def each(base, binary, layouts):
+    """Calls a function with a program of each kind of user; returns {kind: result}."""
+    made = []
+
+    def run(function):
+        results = {}
+        for kind in KINDS:
+            user = User(kind)
+            directory = tempfile.mkdtemp(prefix="s.", dir=base)
+            os.chown(directory, user.uid, user.gid)
+            os.chmod(directory, 0o755)
+            made.append(directory)
+            strake = Strake(binary, user, directory, layouts)
+            results[kind] = function(strake)
+            strake.fsck()
+        return results
+    yield run
+    for directory in made:
+        remove_tree(directory)
+
+
+def contents(tree):
+    """All that a tree digest covers."""
+    return {path: entry._replace(mtime=0) for path, entry in tree.items()}
+
+
+def same(results):
+    first = results[KINDS[0]]
+    for kind in KINDS[1:]:
+        differ = {p: (first.get(p), results[kind].get(p)) for p in set(first) | set(results[kind])
+                  if first.get(p) != results[kind].get(p)}
+        assert not differ, "%s and %s differ: %r" % (KINDS[0], kind, differ)
+    return first
+
+
+USERS = """FROM debian:bookworm-slim
+RUN useradd -m -u 1234 app && echo hi >/home/app/f && ln -s f /home/app/l && chown -h app /home/app/l
+RUN mkdir /srv/x && chown app:www-data /srv/x && chmod 2775 /srv/x && touch /srv/x/byroot
+USER app
+RUN test "$(id -u) $(stat -c %u:%g ~ ~/f ~/l /etc/shadow /var/mail | xargs)" = \
+    "1234 1234:1234 0:0 1234:0 0:42 0:8"
+RUN echo x >/srv/x/byapp; mkdir ~/d; ln -s mine ~/d/link; mkfifo ~/fifo; umask 077; echo s >~/secret; \
+    cp -a ~/l ~/l2; cp ~/f ~/copy; mv ~/f ~/moved
+USER root
+RUN test "$(stat -c %u:%g /srv/x/* /home/app/secret /home/app/d/link | xargs)" = \
+    "1234:33 0:33 1234:1234 1234:1234" && su app -c 'touch /tmp/by-su' && chmod 6755 /home/app/copy && \
+    chown 77:88 /home/app/copy && mv /home/app/l2 /home/app/l3 && rm -rf /var/log/* /etc/*-
+COPY --chown=app:www-data --chmod=0640 Dockerfile /srv/x/
+COPY --chown=4321 Dockerfile /new/dir/
+RUN test "$(stat -c %u:%g:%a /srv/x/Dockerfile /new/dir | xargs)" = "1234:33:640 4321:4321:755" && \
+    echo >>/etc/gshadow && echo >>/srv/x/Dockerfile && chmod 700 /new/dir
+WORKDIR /work/dir
+"""
+
+
+def test_same_image_in_every_mode(each):
+    tree = same(each(lambda s: contents(s.image(dockerfile=USERS, bases=["debian"]).tree())))
+    owners = {p: (tree[p].uid, tree[p].gid, tree[p].mode) for p in tree}
+    assert owners["home/app"] == (1234, 1234, 0o755)
+    assert (owners["home/app/l"], owners["home/app/l3"]) == ((1234, 0, 0o777), (1234, 1234, 0o777))
+    assert owners["home/app/d/link"] == (1234, 1234, 0o777)
+    assert owners["home/app/moved"] == (0, 0, 0o644)
+    assert owners["home/app/copy"] == (77, 88, 0o755)
+    assert owners["home/app/fifo"] == (1234, 1234, 0o644)
+    assert owners["tmp/by-su"] == (1234, 1234, 0o644)
+    assert owners["srv/x/byroot"] == (0, 33, 0o644)
+    assert owners["srv/x/byapp"] == (1234, 33, 0o644)
+    assert owners["srv/x/Dockerfile"] == (1234, 33, 0o640)
+    assert owners["new/dir"] == (4321, 4321, 0o700)
+    assert owners["etc/gshadow"] == (0, 42, 0o640)
+    assert not [p for p in tree if any(n.startswith("user.strake") for n, _ in tree[p].xattrs)]
+
+
+APT = """FROM debian:bookworm-slim
+RUN apt-get update && apt-get install -y --no-install-recommends cron sudo && \
+    rm -rf /var/lib/apt/lists/* /var/log/* /var/cache/ldconfig/aux-cache /var/lib/dpkg/*-old \
+    /var/cache/debconf /var/lib/systemd /etc/*-
+RUN useradd -m -u 1234 -G sudo app && mkdir -p /app/data && chown -R app:app /app && \
+    echo 'app ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/app && rm -f /etc/*-
+USER app
+RUN test "$(sudo -n id -u)" = 0 && sudo -n touch /app/by-root && touch /app/data/by-app
+"""
+
+
+def test_same_apt_image_in_every_mode(each, online):  # noqa: F811
+    tree = same(each(lambda s: contents(s.image(dockerfile=APT, bases=["debian"]).tree())))
+    assert (tree["usr/bin/crontab"].mode, tree["usr/bin/sudo"].mode) == (0o2755, 0o4755)
+    assert tree["usr/bin/crontab"].gid >= 100
+    assert (tree["app/by-root"].uid, tree["app/data/by-app"].uid) == (0, 1234)
+
+
+def test_single_says_so(each):
+    out = each(lambda s: s.run("info").out)
+    assert "single id" in out["single"] and "STRAKE_PRIVILEGE=single" in out["single"]
