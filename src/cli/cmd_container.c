@@ -9,7 +9,7 @@
 #include <time.h>
 
 #include "base/human.h"
-#include "cli/table.h"
+#include "cli/template.h"
 #include "container/container.h"
 
 /* --- ps -------------------------------------------------------------------------------------- */
@@ -18,6 +18,7 @@ struct ps_args {
 	bool all, quiet, no_trunc, latest;
 	unsigned last;
 	struct strv filters;
+	const char *format;
 };
 
 static char *command_of(const struct container *c, bool full)
@@ -57,7 +58,7 @@ static char *ports_of(const struct container *c)
 {
 	_cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
 	json_t *config = json_get_obj(c->config, "Config");
-	json_t *bound = json_get_obj(json_get_obj(c->config, "HostConfig"), "PortBindings");
+	json_t *bound = c->ports;
 	const char *key;
 	json_t *value;
 	if (c->status != CONTAINER_RUNNING)
@@ -147,30 +148,85 @@ static int check_filters(const struct strv *filters, bool *ret_all, struct error
 	return 0;
 }
 
-static void print_ps(struct container **v, size_t n, const struct ps_args *a)
+static char *labels_of(const json_t *labels)
 {
-	struct table t = {.columns = 7};
-	static const char *const head[] = {
-	        "CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"};
-	table_row(&t, head);
-	for (size_t i = 0; i < n; i++) {
-		const struct container *c = v[i];
-		char ago[64];
-		_cleanup_free_ char *id = a->no_trunc ? xstrdup(c->id) : xstrndup(c->id, 12);
-		_cleanup_free_ char *command = command_of(c, a->no_trunc);
-		_cleanup_free_ char *status = status_of(c), *ports = ports_of(c);
-		const char *image = json_get_str(json_get_obj(c->config, "Config"), "Image");
-		const char *cells[] = {id, str_or_empty(image), command,
-		        cli_ago(MIN(c->created, (int64_t)time(NULL) - 1), ago, sizeof(ago)), status,
-		        ports, c->name};
-		if (a->quiet)
-			printf("%s\n", id);
-		else
-			table_row(&t, cells);
+	_cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
+	const char *key;
+	json_t *v;
+	json_object_foreach((json_t *)labels, key, v)
+	{
+		strbuf_addf(
+		        &b, "%s%s=%s", b.len ? "," : "", key, str_or_empty(json_string_value(v)));
 	}
-	if (!a->quiet)
-		table_print(&t);
-	table_release(&t);
+	return strbuf_detach(&b);
+}
+
+static char *mounts_of(const struct container *c)
+{
+	_cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
+	size_t i;
+	json_t *m;
+	json_array_foreach(json_get_array(c->config, "Mounts"), i, m)
+	{
+		const char *name = json_get_str(m, "Name");
+		strbuf_addf(&b, "%s%s", b.len ? "," : "",
+		        name ? name : str_or_empty(json_get_str(m, "Source")));
+	}
+	return strbuf_detach(&b);
+}
+
+static json_t *row_of(const struct container *c, bool full)
+{
+	char ago[64], at[64];
+	time_t t = (time_t)c->created;
+	struct tm tm;
+	json_t *config = json_get_obj(c->config, "Config"), *j = json_object();
+	_cleanup_free_ char *id = full ? xstrdup(c->id) : xstrndup(c->id, 12);
+	_cleanup_free_ char *command = command_of(c, full), *status = status_of(c);
+	_cleanup_free_ char *ports = ports_of(c), *mounts = mounts_of(c);
+	_cleanup_free_ char *labels = labels_of(json_get_obj(config, "Labels"));
+	const char *net =
+	        str_or_empty(json_get_str(json_get_obj(c->config, "HostConfig"), "NetworkMode"));
+	gmtime_r(&t, &tm);
+	strftime(at, sizeof(at), "%Y-%m-%d %H:%M:%S +0000 UTC", &tm);
+	cli_ago(MIN(c->created, (int64_t)time(NULL) - 1), ago, sizeof(ago));
+	json_object_set_new(j, "Command", json_str(command));
+	json_object_set_new(j, "CreatedAt", json_string(at));
+	json_object_set_new(j, "ID", json_str(id));
+	json_object_set_new(j, "Image", json_str(str_or_empty(json_get_str(config, "Image"))));
+	json_object_set(j, "Label", json_get_obj(config, "Labels"));
+	json_object_set_new(j, "Labels", json_str(labels));
+	json_object_set_new(j, "LocalVolumes",
+	        json_integer((json_int_t)json_array_size(json_get_array(c->config, "Mounts"))));
+	json_object_set_new(j, "Mounts", json_str(mounts));
+	json_object_set_new(j, "Names", json_str(c->name));
+	json_object_set_new(j, "Networks", json_str(net));
+	json_object_set_new(j, "Ports", json_str(ports));
+	json_object_set_new(j, "RunningFor", json_string(ago));
+	json_object_set_new(j, "State", json_string(container_status_name(c->status)));
+	json_object_set_new(j, "Status", json_str(status));
+	return j;
+}
+
+static int print_ps(struct container **v, size_t n, const struct ps_args *a, struct error *err)
+{
+	static const struct template_column heads[] = {{"ID", "CONTAINER ID"}, {"Image", "IMAGE"},
+	        {"Command", "COMMAND"}, {"RunningFor", "CREATED"}, {"CreatedAt", "CREATED AT"},
+	        {"Status", "STATUS"}, {"Ports", "PORTS"}, {"Names", "NAMES"}};
+	_cleanup_json_ json_t *rows = json_array();
+	for (size_t i = 0; i < n; i++) {
+		json_t *row = row_of(v[i], a->no_trunc);
+		json_array_append_new(rows, row);
+		if (a->quiet && !a->format)
+			printf("%s\n", json_get_str(row, "ID"));
+	}
+	if (a->quiet && !a->format)
+		return 0;
+	const char *format = a->format;
+	if (!format || str_eq(format, "table"))
+		format = "table {{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t"
+		         "{{.Ports}}\t{{.Names}}";
+	return template_list(format, rows, heads, ARRAY_SIZE(heads), err);
 }
 
 int cmd_ps(int argc, char **argv)
@@ -182,8 +238,11 @@ int cmd_ps(int argc, char **argv)
 	        {"no-trunc", 0, CLI_BOOL, &a.no_trunc, NULL, "whole ids and commands"},
 	        {"filter", 'f', CLI_LIST, &a.filters, "F",
 	                "name, id, status, exited, label, ancestor =VALUE"},
+	        {"format", 0, CLI_STR, &a.format, "F",
+	                "json, table TEMPLATE, or a template: {{.Names}}: {{.Status}}"},
 	        {"last", 'n', CLI_UINT, &a.last, "N", "the N newest, running or not"},
 	        {"latest", 'l', CLI_BOOL, &a.latest, NULL, "the newest, running or not"},
+	        {"size", 's', CLI_ABSENT, NULL, NULL, "strake du shows what containers take"},
 	        {0},
 	};
 	struct error err = ERROR_INIT;
@@ -218,7 +277,7 @@ int cmd_ps(int argc, char **argv)
 			container_free(v[i]);
 	}
 	if (rc >= 0)
-		print_ps(v, kept, &a);
+		rc = print_ps(v, kept, &a, &err);
 	containers_free(v, kept);
 	strv_release(&a.filters);
 	return rc < 0 ? cli_report(&err) : EXIT_OK;

@@ -1,16 +1,20 @@
-/* cli/cmd_images.c - images, tag, rmi: docker's columns and flags over the store's tags. */
+/* cli/cmd_images.c - images: docker's columns, filters and formats over the store's tags. */
 #include "cli/cli.h"
 
+#include <fnmatch.h>
 #include <stdio.h>
+#include <time.h>
 
 #include "base/human.h"
-#include "codec/json.h"
-#include "container/container.h"
+#include "cli/template.h"
 
 struct listing {
 	bool quiet, no_trunc, digests, all;
-	const char *format;
-	const struct strv *filters;
+	const char *format, *only;
+	struct strv filters;
+	struct store *store;
+	const struct store_image *v; /* all of them */
+	size_t n;
 };
 
 static void split_name(const struct store_image *im, char **repo, char **tag)
@@ -33,368 +37,224 @@ static void split_name(const struct store_image *im, char **repo, char **tag)
 	error_release(&err);
 }
 
-static char *image_id(const struct store_image *im, bool full)
-{
-	char d[DIGEST_STR_MAX];
-	digest_str(&im->id, d);
-	return full ? xstrdup(d) : xstrndup(d + strlen("sha256:"), 12);
-}
+/* --- filters --------------------------------------------------------------------------------- */
 
-static void print_json(const struct store_image *im)
-{
-	_cleanup_free_ char *repo = NULL, *tag = NULL, *id = image_id(im, true);
-	char size[16], ago[64], plat[128];
-	split_name(im, &repo, &tag);
-	_cleanup_json_ json_t *j = json_object();
-	_cleanup_free_ char *at = oci_time(im->created, 0);
-	json_object_set_new(j, "Repository", json_str(repo));
-	json_object_set_new(j, "Tag", json_str(tag));
-	json_object_set_new(j, "ID", json_str(id));
-	json_object_set_new(
-	        j, "Digest", json_str(im->manifest_digest ? im->manifest_digest : "<none>"));
-	json_object_set_new(
-	        j, "Platform", json_str(oci_platform_string(&im->platform, plat, sizeof(plat))));
-	json_object_set_new(j, "CreatedAt", json_str(at));
-	json_object_set_new(j, "CreatedSince", json_str(cli_ago(im->created, ago, sizeof(ago))));
-	json_object_set_new(j, "Size", json_str(human_size(size, sizeof(size), im->size)));
-	json_object_set_new(j, "SizeBytes", json_integer((json_int_t)im->size));
-	_cleanup_free_ char *text = json_compact(j);
-	printf("%s\n", text);
-}
-
-/* print_template - the fields people use: {{.Repository}}:{{.Tag}} and so on. */
-static int print_template(const struct store_image *im, const char *fmt, struct error *err)
-{
-	_cleanup_free_ char *repo = NULL, *tag = NULL, *id = image_id(im, false);
-	char size[16], ago[64];
-	split_name(im, &repo, &tag);
-	_cleanup_free_ char *at = oci_time(im->created, 0);
-	const struct {
-		const char *name, *value;
-	} fields[] = {{".Repository", repo}, {".Tag", tag}, {".ID", id},
-	        {".Digest", im->manifest_digest ? im->manifest_digest : "<none>"},
-	        {".CreatedSince", cli_ago(im->created, ago, sizeof(ago))}, {".CreatedAt", at},
-	        {".Size", human_size(size, sizeof(size), im->size)}};
-	for (const char *p = fmt; *p;) {
-		const char *end = str_starts(p, "{{") ? strstr(p, "}}") : NULL;
-		if (!end) {
-			if (str_starts(p, "\\t")) {
-				putchar('\t');
-				p += 2;
-			} else {
-				putchar(*p++);
-			}
-			continue;
-		}
-		const char *from = p + 2;
-		while (*from == ' ')
-			from++;
-		size_t n = (size_t)(end - from);
-		while (n && from[n - 1] == ' ')
-			n--;
-		bool found = false;
-		for (size_t i = 0; i < ARRAY_SIZE(fields) && !found; i++)
-			if (strlen(fields[i].name) == n && memcmp(fields[i].name, from, n) == 0) {
-				fputs(fields[i].value, stdout);
-				found = true;
-			}
-		if (!found)
-			return err_set(
-			        err, ERR_USAGE, "--format: unknown field {{%.*s}}", (int)n, from);
-		p = end + 2;
-	}
-	putchar('\n');
-	return 0;
-}
-
+/* name_matches - docker's: a pattern for REPOSITORY or REPOSITORY:TAG; '*' stops at a slash. */
 static bool name_matches(const struct store_image *im, const char *want)
 {
+	if (!im->name[0])
+		return false;
 	_cleanup_free_ char *repo = NULL, *tag = NULL;
 	split_name(im, &repo, &tag);
+	_cleanup_free_ char *both = xasprintf("%s:%s", repo, tag);
+	/* "docker.io/library/alpine" is alpine. */
+	_cleanup_free_ char *full = strpbrk(want, "*?[") ? xstrdup(want) : cli_canonical(want);
 	const char *slash = strrchr(want, '/'), *colon = strrchr(want, ':');
-	if (colon && (!slash || colon > slash)) {
-		size_t n = (size_t)(colon - want);
-		return strlen(repo) == n && memcmp(repo, want, n) == 0 && str_eq(tag, colon + 1);
-	}
-	return str_eq(repo, want);
+	bool has_tag = colon && (!slash || colon > slash);
+	return fnmatch(want, repo, FNM_PATHNAME) == 0 || fnmatch(want, both, FNM_PATHNAME) == 0 ||
+	       (has_tag && str_eq(full, im->name)) ||
+	       (!has_tag && str_starts(im->name, full) == true && str_ends(full, tag));
 }
 
-static int check_filters(const struct strv *filters, struct error *err)
+static const struct store_image *find_listed(const struct listing *l, const char *name)
 {
-	for (size_t i = 0; i < filters->n; i++)
-		if (!str_starts(filters->v[i], "dangling=") &&
-		        !str_starts(filters->v[i], "reference="))
+	_cleanup_free_ char *full = cli_canonical(name);
+	for (size_t i = 0; i < l->n; i++) {
+		char hex[DIGEST_HEX_MAX];
+		digest_hex(&l->v[i].id, hex);
+		const char *prefix = str_starts(name, "sha256:") ? name + 7 : name;
+		if (str_eq(l->v[i].name, full) || (strlen(prefix) >= 4 && str_starts(hex, prefix)))
+			return &l->v[i];
+	}
+	return NULL;
+}
+
+static int check_filters(struct listing *l, struct error *err)
+{
+	static const char *const known[] = {
+	        "dangling=", "reference=", "label=", "before=", "since="};
+	for (size_t i = 0; i < l->filters.n; i++) {
+		const char *f = l->filters.v[i];
+		const char *value = strchr(f, '=') ? strchr(f, '=') + 1 : "";
+		bool good = false;
+		for (size_t k = 0; k < ARRAY_SIZE(known); k++)
+			good |= str_starts(f, known[k]);
+		if (str_starts(f, "dangling="))
+			good = str_eq(value, "true") || str_eq(value, "false") ||
+			       str_eq(value, "1") || str_eq(value, "0");
+		if (!good)
 			return err_set(err, ERR_USAGE,
-			        "--filter %s: dangling=true|false or reference=NAME is expected",
-			        filters->v[i]);
+			        "--filter %s: dangling=true|false, reference=, label=, before= or "
+			        "since= is expected",
+			        f);
+	}
 	return 0;
 }
 
-static bool filtered_out(const struct store_image *im, const struct strv *filters)
+static bool has_label(const struct listing *l, const struct store_image *im, const char *want)
 {
-	for (size_t i = 0; i < filters->n; i++) {
-		const char *f = filters->v[i], *v = strchr(f, '=') + 1;
-		bool dangling = im->name[0] == '\0';
-		if (str_starts(f, "dangling=") && dangling != str_eq(v, "true"))
-			return true;
-		if (str_starts(f, "reference=") && !name_matches(im, v))
-			return true;
+	const char *eq = strchr(want, '=');
+	_cleanup_free_ char *key = eq ? xstrndup(want, (size_t)(eq - want)) : xstrdup(want);
+	_cleanup_error_ struct error ignored = ERROR_INIT;
+	struct oci_image config;
+	oci_image_init(&config);
+	bool yes = false;
+	if (store_image_config(l->store, &im->id, &config, &ignored) >= 0) {
+		const char *have = map_get(&config.labels, key);
+		yes = have && (!eq || str_eq(have, eq + 1));
 	}
-	return false;
+	oci_image_release(&config);
+	return yes;
 }
 
-static int print_list(const struct store_image *v, size_t n, const struct listing *l,
-        const struct strv *words, struct error *err)
+/* filtered_out - 1 it is, 0 it stays. Several references are alternatives. */
+static int filtered_out(const struct listing *l, const struct store_image *im, struct error *err)
 {
-	int wide = 10;
-	bool header = !l->quiet && !l->format;
-	for (size_t i = 0; i < n && header; i++) {
-		_cleanup_free_ char *repo = NULL, *tag = NULL;
-		split_name(&v[i], &repo, &tag);
-		wide = MAX(wide, (int)strlen(repo));
+	bool named = false, wanted = false;
+	for (size_t i = 0; i < l->filters.n; i++) {
+		const char *f = l->filters.v[i], *v = strchr(f, '=') + 1;
+		if (str_starts(f, "dangling=") &&
+		        (im->name[0] == '\0') != (str_eq(v, "true") || str_eq(v, "1")))
+			return 1;
+		if (str_starts(f, "label=") && !has_label(l, im, v))
+			return 1;
+		if (str_starts(f, "reference=")) {
+			named = true;
+			wanted |= name_matches(im, v);
+		}
+		bool before = str_starts(f, "before=");
+		if (before || str_starts(f, "since=")) {
+			const struct store_image *than = find_listed(l, v);
+			if (!than)
+				return cli_no_such_image(v, err);
+			if (before ? im->created >= than->created : im->created <= than->created)
+				return 1;
+		}
 	}
-	if (header)
-		printf("%-*s   %-9s %s%-12s   %-14s %s\n", wide, "REPOSITORY", "TAG",
-		        l->digests ? "DIGEST                                                       "
-		                     "             "
-		                   : "",
-		        "IMAGE ID", "CREATED", "SIZE");
-	for (size_t i = 0; i < n; i++) {
-		if (filtered_out(&v[i], l->filters) ||
-		        (words->n && !name_matches(&v[i], words->v[0])))
+	return (named && !wanted) || (l->only && !name_matches(im, l->only));
+}
+
+/* --- rows ------------------------------------------------------------------------------------ */
+
+static json_t *row_of(const struct listing *l, const struct store_image *im)
+{
+	_cleanup_free_ char *repo = NULL, *tag = NULL;
+	char d[DIGEST_STR_MAX], size[16], ago[64], at[64] = "N/A", plat[160];
+	split_name(im, &repo, &tag);
+	digest_str(&im->id, d);
+	_cleanup_free_ char *id = l->no_trunc ? xstrdup(d) : xstrndup(d + strlen("sha256:"), 12);
+	time_t t = (time_t)im->created;
+	struct tm tm;
+	if (im->created > 0 && gmtime_r(&t, &tm))
+		strftime(at, sizeof(at), "%Y-%m-%d %H:%M:%S +0000 UTC", &tm);
+	human_size(size, sizeof(size), im->size);
+	json_t *j = json_object();
+	json_object_set_new(j, "Containers", json_string("N/A"));
+	json_object_set_new(j, "CreatedAt", json_string(at));
+	json_object_set_new(j, "CreatedSince", json_string(cli_ago(im->created, ago, sizeof(ago))));
+	json_object_set_new(
+	        j, "Digest", json_str(im->manifest_digest ? im->manifest_digest : "<none>"));
+	json_object_set_new(j, "ID", json_str(id));
+	json_object_set_new(
+	        j, "Platform", json_str(oci_platform_string(&im->platform, plat, sizeof(plat))));
+	json_object_set_new(j, "Repository", json_str(repo));
+	json_object_set_new(j, "SharedSize", json_string("N/A"));
+	json_object_set_new(j, "Size", json_string(size));
+	json_object_set_new(j, "SizeBytes", json_integer((json_int_t)im->size));
+	json_object_set_new(j, "Tag", json_str(tag));
+	json_object_set_new(j, "UniqueSize", json_string("N/A"));
+	json_object_set_new(j, "VirtualSize", json_string(size));
+	return j;
+}
+
+static int newest_first(const void *a, const void *b)
+{
+	const struct store_image *x = a, *y = b;
+	if (x->created != y->created)
+		return x->created > y->created ? -1 : 1;
+	return strcmp(x->name, y->name);
+}
+
+static int print_images(struct listing *l, struct error *err)
+{
+	static const struct template_column heads[] = {{"Repository", "REPOSITORY"}, {"Tag", "TAG"},
+	        {"ID", "IMAGE ID"}, {"Digest", "DIGEST"}, {"CreatedSince", "CREATED"},
+	        {"CreatedAt", "CREATED AT"}, {"Size", "SIZE"}};
+	_cleanup_json_ json_t *rows = json_array();
+	_cleanup_strv_ struct strv seen = STRV_INIT;
+	for (size_t i = 0; i < l->n; i++) {
+		int out = filtered_out(l, &l->v[i], err);
+		if (out < 0)
+			return -1;
+		if (out)
 			continue;
-		_cleanup_free_ char *repo = NULL, *tag = NULL, *id = image_id(&v[i], l->no_trunc);
-		char size[16], ago[64];
-		if (l->quiet) {
+		json_t *row = row_of(l, &l->v[i]);
+		json_array_append_new(rows, row);
+		const char *id = json_get_str(row, "ID");
+		if (l->quiet && !strv_contains(&seen, id)) {
 			printf("%s\n", id);
-			continue;
+			strv_add(&seen, id);
 		}
-		if (l->format && str_eq(l->format, "json")) {
-			print_json(&v[i]);
-			continue;
-		}
-		if (l->format && !str_starts(l->format, "table")) {
-			if (print_template(&v[i], l->format, err) < 0)
-				return -1;
-			continue;
-		}
-		split_name(&v[i], &repo, &tag);
-		printf("%-*s   %-9s ", wide, repo, tag);
-		if (l->digests)
-			printf("%-73s ", v[i].manifest_digest ? v[i].manifest_digest : "<none>");
-		printf("%-12s   %-14s %s\n", id, cli_ago(v[i].created, ago, sizeof(ago)),
-		        human_size(size, sizeof(size), v[i].size));
 	}
-	return 0;
+	if (l->quiet && !l->format)
+		return 0;
+	const char *format = l->format;
+	if (!format || str_eq(format, "table"))
+		format = l->digests ? "table "
+		                      "{{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{."
+		                      "CreatedSince}}\t{{.Size}}"
+		                    : "table "
+		                      "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{."
+		                      "Size}}";
+	return template_list(format, rows, heads, ARRAY_SIZE(heads), err);
 }
 
 int cmd_images(int argc, char **argv)
 {
-	struct strv words = STRV_INIT, filters = STRV_INIT;
-	struct listing l = {.filters = &filters};
+	struct listing l = {0};
 	const struct cli_option options[] = {
 	        {"all", 'a', CLI_BOOL, &l.all, NULL,
 	                "accepted for docker's sake: all are shown anyway"},
 	        {"quiet", 'q', CLI_BOOL, &l.quiet, NULL, "ids only"},
 	        {"no-trunc", 0, CLI_BOOL, &l.no_trunc, NULL, "whole ids"},
 	        {"digests", 0, CLI_BOOL, &l.digests, NULL, "show the manifest's digest"},
-	        {"filter", 'f', CLI_LIST, &filters, "F", "dangling=true, reference=NAME"},
+	        {"filter", 'f', CLI_LIST, &l.filters, "F",
+	                "dangling=true, reference=PATTERN, label=K[=V], before=, since=IMAGE"},
 	        {"format", 0, CLI_STR, &l.format, "F",
-	                "json, or a template: {{.Repository}}:{{.Tag}}"},
+	                "json, table TEMPLATE, or a template: {{.Repository}}:{{.Tag}}"},
 	        {0},
 	};
 	struct error err = ERROR_INIT;
 	_cleanup_(cli_store_close) struct store *store = NULL;
+	_cleanup_strv_ struct strv words = STRV_INIT;
 	struct store_image *v = NULL;
 	size_t n = 0;
 	int rc = cli_parse(argc, argv, options, false, &words, &err);
 	if (rc > 0) {
 		cli_help("images", "[OPTIONS] [REPOSITORY[:TAG]]", "List images.", options, NULL);
-		rc = EXIT_OK;
-		goto out;
+		strv_release(&l.filters);
+		return EXIT_OK;
 	}
 	if (rc >= 0 && words.n > 1)
 		rc = err_set(&err, ERR_USAGE, "one name at most is expected");
 	if (rc >= 0)
-		rc = check_filters(&filters, &err);
+		rc = check_filters(&l, &err);
 	if (rc < 0) {
-		rc = cli_usage_error("images", &err);
-		goto out;
+		strv_release(&l.filters);
+		return cli_usage_error("images", &err);
 	}
 	rc = cli_store(&store, &err);
 	if (rc >= 0)
 		rc = store_image_list(store, &v, &n, &err);
-	if (rc >= 0)
-		rc = print_list(v, n, &l, &words, &err);
-	rc = rc < 0 ? cli_report(&err) : EXIT_OK;
+	if (rc >= 0) {
+		qsort(v, n, sizeof(*v), newest_first);
+		l.only = words.n ? words.v[0] : NULL;
+		l.store = store;
+		l.v = v;
+		l.n = n;
+		rc = print_images(&l, &err);
+	}
 	store_images_free(v, n);
-out:
-	strv_release(&words);
-	strv_release(&filters);
-	return rc;
-}
-
-/* --- tag and rmi ----------------------------------------------------------------------------- */
-
-static int do_tag(struct store *store, const char *from, const char *to, struct error *err)
-{
-	struct store_image im = {0};
-	struct oci_ref ref = {0};
-	if (oci_ref_parse(to, &ref, err) < 0)
-		return -1;
-	_cleanup_free_ char *name = oci_ref_string(&ref);
-	oci_ref_release(&ref);
-	int rc = cli_find_image(store, from, &im, err);
-	if (rc > 0)
-		rc = store_image_put(store, name, &im.id, &im.platform, im.manifest_digest, im.size,
-		        im.created, false, err);
-	store_image_release(&im);
-	return rc;
-}
-
-int cmd_tag(int argc, char **argv)
-{
-	static const struct cli_option options[] = {{0}};
-	struct strv words = STRV_INIT;
-	struct error err = ERROR_INIT;
-	_cleanup_(cli_store_close) struct store *store = NULL;
-	int rc = cli_parse(argc, argv, options, false, &words, &err);
-	if (rc > 0) {
-		cli_help("tag", "IMAGE NAME[:TAG]", "Give an image another name.", options, NULL);
-		strv_release(&words);
-		return EXIT_OK;
-	}
-	if (rc >= 0 && words.n != 2)
-		rc = err_set(&err, ERR_USAGE, "two arguments are expected: an image and a name");
-	if (rc < 0) {
-		rc = cli_usage_error("tag", &err);
-	} else {
-		rc = cli_store(&store, &err);
-		if (rc >= 0)
-			rc = do_tag(store, words.v[0], words.v[1], &err);
-		rc = rc < 0 ? cli_report(&err) : EXIT_OK;
-	}
-	strv_release(&words);
-	return rc;
-}
-
-/* in_use - an image that a container stands on goes by force only, and its layers stay until that
- * container goes. */
-static int in_use(struct store *store, const struct digest *id, const char *name, struct error *err)
-{
-	struct container **v;
-	size_t n;
-	if (container_list(store, &v, &n, err) < 0)
-		return -1;
-	int rc = 0;
-	for (size_t i = 0; i < n && rc == 0; i++) {
-		struct digest d;
-		if (!container_image(v[i], &d) || !digest_eq(&d, id))
-			continue;
-		(void)err_set(err, ERR_USAGE, "image %s is used by %s container %.12s (%s)", name,
-		        v[i]->status == CONTAINER_RUNNING ? "running" : "stopped", v[i]->id,
-		        v[i]->name);
-		rc = err_hint(err, "strake rm %s, or strake rmi -f", v[i]->name);
-	}
-	containers_free(v, n);
-	return rc;
-}
-
-/* names_of - how many tags the image has. */
-static int names_of(struct store *store, const struct digest *id, struct error *err)
-{
-	struct store_image *v;
-	size_t n;
-	int count = 0;
-	if (store_image_list(store, &v, &n, err) < 0)
-		return -1;
-	for (size_t i = 0; i < n; i++)
-		count += digest_eq(&v[i].id, id) && v[i].name[0];
-	store_images_free(v, n);
-	return count;
-}
-
-/* remove_one - untag; an id removes all names of that image. Its last name goes only if no
- * container needs it, as with docker. */
-static int remove_one(struct store *store, const char *name, bool force, struct error *err)
-{
-	_cleanup_free_ char *full = cli_canonical(name);
-	struct store_image im = {0};
-	int rc = store_image_find(store, full, NULL, &im, err);
-	if (rc < 0)
-		return -1;
-	if (rc > 0) {
-		int count = force ? 2 : names_of(store, &im.id, err);
-		if (count < 0 || (count < 2 && in_use(store, &im.id, name, err) < 0)) {
-			store_image_release(&im);
-			return -1;
-		}
-		store_image_release(&im);
-		if (store_image_delete(store, full, err) < 0)
-			return -1;
-		printf("Untagged: %s\n", full);
-		return 0;
-	}
-	rc = store_image_find(store, name, NULL, &im, err);
-	if (rc <= 0)
-		return rc < 0 ? -1 : cli_no_such_image(name, err);
-	struct digest id = im.id;
-	store_image_release(&im);
-	if (!force && in_use(store, &id, name, err) < 0)
-		return -1;
-	struct store_image *v;
-	size_t n;
-	if (store_image_list(store, &v, &n, err) < 0)
-		return -1;
-	for (size_t i = 0; i < n && rc >= 0; i++)
-		if (digest_eq(&v[i].id, &id)) {
-			rc = store_image_delete(store, v[i].name[0] ? v[i].name : name, err);
-			if (rc >= 0 && v[i].name[0])
-				printf("Untagged: %s\n", v[i].name);
-		}
-	store_images_free(v, n);
-	char d[DIGEST_STR_MAX];
-	if (rc >= 0)
-		printf("Deleted: %s\n", digest_str(&id, d));
-	return rc;
-}
-
-int cmd_rmi(int argc, char **argv)
-{
-	bool force = false;
-	const struct cli_option options[] = {
-	        {"force", 'f', CLI_BOOL, &force, NULL,
-	                "also if a container uses it; one that is not there is no error"},
-	        {0},
-	};
-	struct strv words = STRV_INIT;
-	struct error err = ERROR_INIT;
-	_cleanup_(cli_store_close) struct store *store = NULL;
-	int rc = cli_parse(argc, argv, options, false, &words, &err);
-	if (rc > 0) {
-		cli_help("rmi", "[OPTIONS] IMAGE...", "Remove images.", options,
-		        "Layers stay as cache; `strake prune` frees their space.\n");
-		strv_release(&words);
-		return EXIT_OK;
-	}
-	if (rc >= 0 && words.n == 0)
-		rc = err_set(&err, ERR_USAGE, "an image is expected");
-	if (rc < 0) {
-		rc = cli_usage_error("rmi", &err);
-		strv_release(&words);
-		return rc;
-	}
-	int code = EXIT_OK;
-	if (cli_store(&store, &err) < 0)
-		code = cli_report(&err);
-	for (size_t i = 0; store && i < words.n; i++) {
-		if (remove_one(store, words.v[i], force, &err) >= 0)
-			continue;
-		if (force && err.class == ERR_NOT_FOUND)
-			error_release(&err);
-		else
-			code = cli_report(&err);
-	}
-	strv_release(&words);
-	return code;
+	strv_release(&l.filters);
+	return rc < 0 ? cli_report(&err) : EXIT_OK;
 }

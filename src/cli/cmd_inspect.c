@@ -6,6 +6,7 @@
 
 #include "base/human.h"
 #include "codec/json.h"
+#include "cli/template.h"
 #include "container/container.h"
 
 static int64_t parse_time(const char *s)
@@ -187,55 +188,6 @@ static json_t *describe(struct store *s, const struct store_image *si, struct er
 	return j;
 }
 
-static void print_value(const json_t *v)
-{
-	if (json_is_string(v)) {
-		printf("%s", json_string_value(v));
-		return;
-	}
-	_cleanup_free_ char *text = v ? json_compact(v) : xstrdup("<no value>");
-	printf("%s", text);
-}
-
-/* print_field - templates as scripts use them: {{.Config.User}}, {{json .Config.Env}}. */
-static int print_template(const json_t *j, const char *fmt, struct error *err)
-{
-	for (const char *p = fmt; *p;) {
-		const char *end = str_starts(p, "{{") ? strstr(p, "}}") : NULL;
-		if (!end) {
-			putchar(*p++);
-			continue;
-		}
-		_cleanup_free_ char *expr = xstrndup(p + 2, (size_t)(end - p - 2));
-		p = end + 2;
-		char *e = expr + strspn(expr, " ");
-		bool as_json = str_starts(e, "json ");
-		e += as_json ? 5 : 0;
-		e += strspn(e, " ");
-		e[strcspn(e, " ")] = '\0';
-		if (*e != '.')
-			return err_set(err, ERR_USAGE,
-			        "--format: {{%s}}: a field such as .Config.User or "
-			        "json .Config is expected",
-			        expr);
-		const json_t *v = j;
-		struct strv parts = STRV_INIT;
-		strv_split(&parts, e + 1, ".");
-		for (size_t i = 0; i < parts.n && v; i++)
-			if (*parts.v[i])
-				v = json_object_get(v, parts.v[i]);
-		strv_release(&parts);
-		if (as_json) {
-			_cleanup_free_ char *text = v ? json_compact(v) : xstrdup("null");
-			printf("%s", text);
-		} else {
-			print_value(v);
-		}
-	}
-	putchar('\n');
-	return 0;
-}
-
 /* describe_any - a container goes before an image of the same name, as with docker. */
 static json_t *describe_any(struct store *s, const char *name, const char *type, struct error *err)
 {
@@ -259,7 +211,11 @@ static json_t *describe_any(struct store *s, const char *name, const char *type,
 
 int cmd_inspect(int argc, char **argv)
 {
-	const char *format = NULL, *type = NULL;
+	const char *format = NULL;
+	/* `image inspect`, `container inspect` */
+	const char *type = str_starts(argv[0], "image")       ? "image"
+	                   : str_starts(argv[0], "container") ? "container"
+	                                                      : NULL;
 	struct strv words = STRV_INIT;
 	const struct cli_option options[] = {
 	        {"format", 'f', CLI_STR, &format, "F", "{{.Config.User}}, {{json .Config}}"},
@@ -271,6 +227,7 @@ int cmd_inspect(int argc, char **argv)
 	_cleanup_json_ json_t *list = json_array();
 	int code = EXIT_OK;
 	int rc = cli_parse(argc, argv, options, false, &words, &err);
+	bool as_json = format && (str_eq(format, "json") || str_eq(format, "{{json .}}"));
 	if (rc > 0) {
 		cli_help("inspect", "[OPTIONS] IMAGE|CONTAINER...",
 		        "Show an image's or a container's configuration as JSON.", options, NULL);
@@ -288,8 +245,11 @@ int cmd_inspect(int argc, char **argv)
 		code = cli_report(&err);
 	for (size_t i = 0; store && i < words.n; i++) {
 		json_t *j = describe_any(store, words.v[i], type, &err);
-		if (!j || (format && print_template(j, format, &err) < 0))
+		_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+		if (!j || (format && !as_json && template_run(format, j, &text, &err) < 0))
 			code = cli_report(&err);
+		else if (format && !as_json)
+			printf("%s\n", text.buf);
 		if (j)
 			json_array_append_new(list, j);
 	}

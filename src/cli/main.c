@@ -6,11 +6,13 @@
 
 #include "base/human.h"
 #include "base/log.h"
+#include "base/strbuf.h"
 #include "cli/cli.h"
 #include "sandbox/sandbox.h"
 
 static int cmd_image(int argc, char **argv);
 static int cmd_debug_any(int argc, char **argv);
+static int cmd_container(int argc, char **argv);
 
 static const struct cli_command commands[] = {
         {"build", NULL, "Build an image from a Dockerfile", cmd_build},
@@ -36,7 +38,9 @@ static const struct cli_command commands[] = {
         {"history", NULL, "Show the steps that made an image", cmd_history},
         {"tag", NULL, "Give an image another name", cmd_tag},
         {"rmi", NULL, "Remove images", cmd_rmi},
+        {"volume", NULL, "Named volumes: volume ls|create|rm|inspect|prune", cmd_volume},
         {"image", NULL, "docker's spelling: image ls|build|pull|push|save|load|...", cmd_image},
+        {"container", NULL, "docker's spelling: container ls|run|cp|rm|...", cmd_container},
         {"du", NULL, "Show what the store takes on disk", cmd_du},
         {"prune", NULL, "Remove what is not in use from the store", cmd_prune},
         {"fsck", NULL, "Check every byte of the store", cmd_fsck},
@@ -44,13 +48,18 @@ static const struct cli_command commands[] = {
         {"debug", NULL, "shell: where a step failed; ast, expand, ignore: the parser",
                 cmd_debug_any},
         {"version", NULL, "Show the version", cmd_version},
+        /* Reached through image and container only. */
+        {"image-inspect", NULL, NULL, cmd_inspect},
+        {"container-inspect", NULL, NULL, cmd_inspect},
+        {"image-prune", NULL, NULL, cmd_image_prune},
+        {"container-prune", NULL, NULL, cmd_container_prune},
 };
 
 static void help(void)
 {
 	printf("Usage: strake COMMAND [OPTIONS]\n\n"
 	       "Builds container images from Dockerfiles: no daemon, no root.\n\nCommands:\n");
-	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(commands) && commands[i].summary; i++)
 		printf("  %-9s %s\n", commands[i].name, commands[i].summary);
 	printf("\nStart with:  strake build -t NAME .   then   strake run NAME\n"
 	       "Each command explains itself: strake COMMAND --help\n\n"
@@ -85,23 +94,44 @@ static int cmd_debug_any(int argc, char **argv)
 	return cmd_debug(argc, argv);
 }
 
-static int cmd_image(int argc, char **argv)
+/* group - docker's two-word spelling: `image ls` is `images`. */
+struct group_word {
+	const char *sub, *command;
+};
+
+static int group(int argc, char **argv, const struct group_word *words, size_t n)
 {
-	static const struct {
-		const char *sub, *command;
-	} map[] = {{"ls", "images"}, {"list", "images"}, {"build", "build"}, {"rm", "rmi"},
-	        {"pull", "pull"}, {"push", "push"}, {"save", "save"}, {"load", "load"},
-	        {"inspect", "inspect"}, {"history", "history"}, {"tag", "tag"}, {"prune", "prune"}};
-	for (size_t i = 0; argc > 1 && i < ARRAY_SIZE(map); i++)
-		if (str_eq(argv[1], map[i].sub)) {
-			argv[1] = (char *)map[i].command;
+	for (size_t i = 0; argc > 1 && i < n; i++)
+		if (str_eq(argv[1], words[i].sub)) {
+			argv[1] = (char *)words[i].command;
 			return dispatch(argc - 1, argv + 1);
 		}
 	struct error err = ERROR_INIT;
-	(void)err_set(&err, ERR_USAGE,
-	        "strake image: ls, build, pull, push, save, load, inspect, history, rm, tag or "
-	        "prune is expected");
+	_cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
+	for (size_t i = 0; i < n; i++)
+		strbuf_addf(&b, "%s%s", i ? ", " : "", words[i].sub);
+	(void)err_set(&err, ERR_USAGE, "strake %s: one of %s is expected", argv[0], b.buf);
 	return cli_report(&err);
+}
+
+static int cmd_image(int argc, char **argv)
+{
+	static const struct group_word words[] = {{"ls", "images"}, {"list", "images"},
+	        {"build", "build"}, {"rm", "rmi"}, {"remove", "rmi"}, {"pull", "pull"},
+	        {"push", "push"}, {"save", "save"}, {"load", "load"}, {"import", "import"},
+	        {"inspect", "image-inspect"}, {"history", "history"}, {"tag", "tag"},
+	        {"prune", "image-prune"}};
+	return group(argc, argv, words, ARRAY_SIZE(words));
+}
+
+static int cmd_container(int argc, char **argv)
+{
+	static const struct group_word words[] = {{"ls", "ps"}, {"list", "ps"}, {"ps", "ps"},
+	        {"run", "run"}, {"create", "create"}, {"start", "start"}, {"stop", "stop"},
+	        {"kill", "kill"}, {"wait", "wait"}, {"logs", "logs"}, {"cp", "cp"}, {"rm", "rm"},
+	        {"remove", "rm"}, {"exec", "exec"}, {"commit", "commit"}, {"export", "export"},
+	        {"diff", "diff"}, {"inspect", "container-inspect"}, {"prune", "container-prune"}};
+	return group(argc, argv, words, ARRAY_SIZE(words));
 }
 
 /* hold_std_fds - a closed descriptor 0-2 would be given to the next file we open, and that file to

@@ -52,7 +52,8 @@ struct container {
 	enum container_status status;
 	int exit_code;
 	bool oom_killed;
-	char *error;                        /* why it did not start; or NULL */
+	char *error;   /* why it did not start; or NULL */
+	json_t *ports; /* of a running one: "80/tcp" -> [{HostIp, HostPort}]; or NULL */
 	int64_t created, started, finished; /* seconds; 0: never */
 };
 void container_free(struct container *c);
@@ -106,6 +107,21 @@ int container_stop(const struct container *c, int seconds, struct error *err) mu
 int container_signal_number(const char *text);
 /* container_log_fd - the log (docs/formats/store.md) to read; ERR_NOT_FOUND if it has none. */
 int container_log_fd(const struct container *c, struct error *err) must_check;
+
+/* --- volumes ---------------------------------------------------------------------------------- */
+
+struct container_volume {
+	char *name, *path;
+	int64_t created;
+	bool in_use; /* by a container, running or not */
+};
+/* container_volumes - the named ones, by name. */
+int container_volumes(struct store *s, struct container_volume **ret, size_t *ret_n,
+        struct error *err) must_check;
+void container_volumes_free(struct container_volume *v, size_t n);
+int container_volume_create(struct store *s, const char *name, struct error *err) must_check;
+/* container_volume_remove - ERR_USAGE while a container names it, ERR_NOT_FOUND. */
+int container_volume_remove(struct store *s, const char *name, struct error *err) must_check;
 
 /* --- copying ---------------------------------------------------------------------------------- */
 

@@ -28,6 +28,7 @@ struct container_state {
 	bool oom_killed;
 	const char *error;
 	int64_t started, finished;
+	json_t *ports; /* borrowed; NULL: none */
 };
 /* container_state_write - replaced in one step. */
 int container_state_write(
@@ -54,6 +55,8 @@ json_t *container_process_config(const struct container *c); /* "Config"; borrow
 /* container_mounts - the array Mounts from -v, --mount, --tmpfs and the image's VOLUMEs. */
 json_t *container_mounts(const struct container_spec *spec, const struct oci_image *im,
         const char *id, const char *store_path, struct error *err) must_check;
+
+bool container_volume_name_valid(const char *s);
 
 /* --- root.c: the file system of a container that does not run ----------------------------------
  */

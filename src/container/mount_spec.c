@@ -17,7 +17,7 @@ struct mounts {
 	unsigned n_anonymous;
 };
 
-static bool volume_name_valid(const char *s)
+bool container_volume_name_valid(const char *s)
 {
 	size_t n = strlen(s);
 	return n >= 2 && n <= 255 && *s != '.' && *s != '_' && *s != '-' &&
@@ -96,7 +96,7 @@ static int add_anonymous(
 static int add_named(struct mounts *m, const char *flag, const char *name, const char *target,
         bool ro, json_t **ret, struct error *err)
 {
-	if (!volume_name_valid(name)) {
+	if (!container_volume_name_valid(name)) {
 		(void)err_set(err, ERR_USAGE, "%s: %s is not a volume's name", flag, name);
 		return err_hint(err,
 		        "a directory of this machine is given by an absolute path, or as ./%s",

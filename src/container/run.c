@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -40,6 +41,7 @@ struct run {
 	int *mount_fds;
 	size_t n_mounts;
 	struct strv argv, env, hosts, ulimits;
+	json_t *ports;  /* published: docker's NetworkSettings.Ports */
 	int interrupts; /* how often we were asked to end */
 };
 
@@ -148,6 +150,50 @@ static void take_command(struct run *r)
 	(void)json_get_strv(host, "Ulimits", &r->ulimits);
 }
 
+/* free_port - one that nobody listens on now. */
+static unsigned free_port(bool udp)
+{
+	struct sockaddr_in a = {.sin_family = AF_INET};
+	socklen_t n = sizeof(a);
+	_cleanup_close_ int s = socket(AF_INET, (udp ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC, 0);
+	if (s < 0 || bind(s, (struct sockaddr *)&a, sizeof(a)) < 0 ||
+	        getsockname(s, (struct sockaddr *)&a, &n) < 0)
+		return 0;
+	return ntohs(a.sin_port);
+}
+
+/* publish - what -p asks for; ports that were left to us are chosen now. With the host's network
+ * and with none there is nothing to publish. */
+static int publish(struct run *r, struct error *err)
+{
+	const json_t *host = container_host_config(r->c);
+	_cleanup_strv_ struct strv ports = STRV_INIT;
+	const char *key;
+	json_t *list, *one;
+	size_t i;
+	if (!str_eq(str_or_empty(json_get_str(host, "NetworkMode")), "default"))
+		return 0;
+	r->ports = json_deep_copy(json_get_obj(host, "PortBindings"));
+	json_object_foreach(r->ports, key, list)
+	{
+		bool udp = str_ends(key, "/udp");
+		json_array_foreach(list, i, one)
+		{
+			const char *ip = str_or_empty(json_get_str(one, "HostIp"));
+			unsigned port = (unsigned)atoi(str_or_empty(json_get_str(one, "HostPort")));
+			port = port ? port : free_port(udp);
+			if (!port)
+				return err_sys(err, errno, "cannot find a free port for %s", key);
+			_cleanup_free_ char *text = xasprintf("%u", port);
+			json_object_set_new(one, "HostPort", json_string(text));
+			strv_addf(&ports, "%s %s %u %d", udp ? "udp" : "tcp", *ip ? ip : "*", port,
+			        atoi(key));
+		}
+	}
+	sandbox_context_publish(r->rootfs->sandbox, &ports);
+	return 0;
+}
+
 static enum sandbox_network network_of(const json_t *host)
 {
 	const char *mode = str_or_empty(json_get_str(host, "NetworkMode"));
@@ -223,7 +269,7 @@ static int start_command(struct run *r, struct error *err)
 	struct stdio io;
 	int sv[2];
 	if (upper < 0 || store_staging_dir(r->rootfs->lease, &work_name, &work, err) < 0 ||
-	        open_mounts(r, err) < 0)
+	        open_mounts(r, err) < 0 || publish(r, err) < 0)
 		return -1;
 	take_command(r);
 	memcpy(lowers, r->rootfs->lowers, n * sizeof(int));
@@ -338,7 +384,8 @@ static void say_started(struct run *r)
 		return;
 	r->started = true;
 	r->started_at = container_now();
-	struct container_state st = {.status = CONTAINER_RUNNING, .started = r->started_at};
+	struct container_state st = {
+	        .status = CONTAINER_RUNNING, .started = r->started_at, .ports = r->ports};
 	if (container_state_write(r->c->dirfd, &st, &ignored) < 0)
 		log_write("%s", ignored.msg);
 	if (r->o->started)
@@ -448,6 +495,7 @@ static void run_release(struct run *r)
 	strv_release(&r->hosts);
 	strv_release(&r->ulimits);
 	strbuf_release(&r->input);
+	json_decref(r->ports);
 	for (int i = 0; i < 2; i++) {
 		if (r->log_fd >= 0)
 			log_stream_release(&r->log[i]);

@@ -79,6 +79,8 @@ int container_state_write(int dirfd, const struct container_state *st, struct er
 	json_object_set_new(j, "error", json_str(str_or_empty(st->error)));
 	json_object_set_new(j, "started", json_integer(st->started));
 	json_object_set_new(j, "finished", json_integer(st->finished));
+	if (st->ports)
+		json_object_set(j, "ports", st->ports);
 	_cleanup_free_ char *text = json_compact(j);
 	_cleanup_close_ int fd = openat(dirfd, "state.json.new",
 	        O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
@@ -116,6 +118,7 @@ static void load_state(struct container *c)
 	c->exit_code = (int)json_get_int(j, "exit_code", 0);
 	c->oom_killed = json_get_bool(j, "oom_killed", false);
 	c->error = error && *error ? xstrdup(error) : NULL;
+	c->ports = running ? json_incref(json_get_obj(j, "ports")) : NULL;
 	if (running) {
 		c->status = CONTAINER_RUNNING;
 	} else if (str_eq(status, "running")) {
@@ -141,6 +144,7 @@ void container_free(struct container *c)
 	free(c->error);
 	close_ptr(&c->dirfd);
 	json_decref(c->config);
+	json_decref(c->ports);
 	free(c);
 }
 
@@ -319,6 +323,11 @@ json_t *container_inspect(const struct container *c)
 	for (size_t i = 0; i < ARRAY_SIZE(before); i++)
 		json_object_set(j, before[i], json_object_get(c->config, before[i]));
 	json_object_set_new(j, "State", st);
+	json_t *net = json_object();
+	json_object_set_new(net, "Ports", c->ports ? json_incref(c->ports) : json_object());
+	json_object_set_new(net, "IPAddress", json_string(""));
+	json_object_set_new(net, "Networks", json_object());
+	json_object_set_new(j, "NetworkSettings", net);
 	const char *key;
 	json_t *value;
 	json_object_foreach(c->config, key, value)

@@ -28,6 +28,7 @@ struct sandbox_context {
 	int sock; /* to the keeper; -1: not started */
 	int pidfd;
 	uint32_t next_id;
+	struct strv ports; /* published, as the keeper's arguments */
 };
 
 struct sandbox_context *sandbox_context_new(int staging_fd)
@@ -38,6 +39,11 @@ struct sandbox_context *sandbox_context_new(int staging_fd)
 	c->sock = c->pidfd = -1;
 	c->next_id = 1;
 	return c;
+}
+
+void sandbox_context_publish(struct sandbox_context *c, const struct strv *ports)
+{
+	strv_copy(&c->ports, ports);
 }
 
 void sandbox_context_free(struct sandbox_context *c)
@@ -56,6 +62,7 @@ void sandbox_context_free(struct sandbox_context *c)
 		close(c->pidfd);
 	}
 	close_ptr(&c->staging_fd);
+	strv_release(&c->ports);
 	pthread_mutex_destroy(&c->lock);
 	free(c);
 }
@@ -109,7 +116,10 @@ static int start_keeper(struct sandbox_context *c, struct error *err)
 	_cleanup_close_ int exe = own_program();
 	if (exe < 0)
 		return err_sys(err, exe, "cannot open strake's own program");
-	const char *argv[] = {SANDBOX_HELPER_ARGV0, NULL};
+	_cleanup_free_ const char **argv = new0(const char *, c->ports.n + 2);
+	argv[0] = SANDBOX_HELPER_ARGV0;
+	for (size_t i = 0; i < c->ports.n; i++)
+		argv[i + 1] = c->ports.v[i];
 	/* The host's PATH, to find pasta; steps never see this environment. */
 	_cleanup_free_ char *path = xasprintf("PATH=%s", str_or_empty(getenv("PATH")));
 	const char *env[] = {path, NULL};

@@ -282,13 +282,13 @@ static void reap(struct keeper *k)
 
 int sandbox_helper_main(int argc, char **argv)
 {
-	(void)argc;
-	(void)argv;
 	/* The image of this process came through a read-only mount of its own, see context.c. */
 	close(KEEPER_EXE);
 	prctl(PR_SET_NAME, SANDBOX_HELPER_ARGV0, 0, 0, 0);
 	struct keeper k = {0};
 	network_init(&k.net);
+	k.net.ports = argv + 1;
+	k.net.n_ports = (size_t)MAX(argc - 1, 0);
 	emulator_init(&k.emulator);
 	sigset_t chld;
 	sigemptyset(&chld);

@@ -19,6 +19,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -35,7 +36,7 @@ struct network_shared {
 
 void network_init(struct network *n)
 {
-	*n = (struct network){-1, -1, NULL};
+	*n = (struct network){.ns_fd = -1, .ready_r = -1};
 }
 
 int network_loopback_up(void)
@@ -98,13 +99,55 @@ static void first_line(char *s)
 	s[strcspn(s, "\r\n")] = '\0';
 }
 
-static int start_pasta(const char *prog, struct error *err)
+/* One of sandbox_context_publish's texts. */
+struct port {
+	bool udp;
+	char address[64];
+	unsigned host, inside;
+};
+
+static bool read_port(const char *text, struct port *ret)
 {
+	char proto[8], rest[160];
+	if (sscanf(text, "%7s %159[^\n]", proto, rest) != 2)
+		return false;
+	*ret = (struct port){.udp = str_eq(proto, "udp")};
+	return sscanf(rest, "%63[^ ] %u %u", ret->address, &ret->host, &ret->inside) == 3;
+}
+
+static int start_pasta(const struct network *n, const char *prog, struct error *err)
+{
+	_cleanup_strv_ struct strv ports = STRV_INIT;
+	bool tcp = false, udp = false;
+	for (size_t i = 0; i < n->n_ports; i++) {
+		struct port p;
+		if (!read_port(n->ports[i], &p))
+			continue;
+		bool all = str_eq(p.address, "*");
+		strv_add(&ports, p.udp ? "-u" : "-t");
+		strv_addf(&ports, "%s%s%u:%u", all ? "" : p.address, all ? "" : "/", p.host,
+		        p.inside);
+		tcp |= !p.udp;
+		udp |= p.udp;
+	}
+	if (!tcp) {
+		strv_add(&ports, "-t");
+		strv_add(&ports, "none");
+	}
+	if (!udp) {
+		strv_add(&ports, "-u");
+		strv_add(&ports, "none");
+	}
 	/* Without --runas pasta leaves real root for nobody, who may not enter the namespace. In a
 	 * user namespace it stays what it is either way. */
-	const char *argv[] = {prog, "--config-net", "--quiet", "--no-map-gw", "-t", "none", "-u",
-	        "none", "-T", "none", "-U", "none", "--dns-forward", PASTA_DNS, "--runas", "0:0",
-	        "--netns", "/tmp/netns", NULL};
+	_cleanup_free_ const char **argv = new0(const char *, ports.n + 20);
+	static const char *const fixed[] = {"--config-net", "--quiet", "--no-map-gw", "-T", "none",
+	        "-U", "none", "--dns-forward", PASTA_DNS, "--runas", "0:0", "--netns",
+	        "/tmp/netns"};
+	argv[0] = prog;
+	memcpy(argv + 1, fixed, sizeof(fixed));
+	for (size_t i = 0; i < ports.n; i++)
+		argv[1 + ARRAY_SIZE(fixed) + i] = ports.v[i];
 	struct sys_spawn s = {.path = prog,
 	        .argv = argv,
 	        .stdin_fd = -1,
@@ -134,10 +177,37 @@ static int wait_ready(int ready, int *pidfd, int log, struct error *err)
 	        ended ? "ended at once" : "did not become ready", *text ? ": " : "", text);
 }
 
-static int start_slirp(const char *prog, struct error *err)
+/* slirp_publish - one port through slirp4netns' API socket; see its manual, "hostfwd". */
+static int slirp_publish(const struct port *p, struct error *err)
+{
+	struct sockaddr_un a = {.sun_family = AF_UNIX, .sun_path = "/tmp/api"};
+	char text[256], reply[1024];
+	bool all = str_eq(p->address, "*");
+	int n = snprintf(text, sizeof(text),
+	        "{\"execute\":\"add_hostfwd\",\"arguments\":{\"proto\":\"%s\",\"host_addr\":"
+	        "\"%s\",\"host_port\":%u,\"guest_port\":%u}}",
+	        p->udp ? "udp" : "tcp", all ? "0.0.0.0" : p->address, p->host, p->inside);
+	_cleanup_close_ int s = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (s < 0 || connect(s, (struct sockaddr *)&a, sizeof(a)) < 0)
+		return err_sys(err, errno, "cannot reach slirp4netns");
+	int r = sys_write_all(s, text, (size_t)n);
+	if (r >= 0 && shutdown(s, SHUT_WR) < 0)
+		r = -errno;
+	ssize_t got = r < 0 ? r : read(s, reply, sizeof(reply) - 1);
+	if (got < 0)
+		return err_sys(err, r < 0 ? r : errno, "cannot talk to slirp4netns");
+	reply[got] = '\0';
+	if (strstr(reply, "\"error\""))
+		return err_set(err, ERR_SYSTEM, "slirp4netns cannot open port %u here: %.200s",
+		        p->host, reply);
+	return 0;
+}
+
+static int start_slirp(const struct network *n, const char *prog, struct error *err)
 {
 	const char *argv[] = {prog, "--configure", "--mtu=65520", "--disable-host-loopback",
-	        "--enable-ipv6", "--netns-type=path", "--ready-fd=3", "/tmp/netns", "tap0", NULL};
+	        "--enable-ipv6", "--netns-type=path", "--ready-fd=3", "--api-socket=/tmp/api",
+	        "/tmp/netns", "tap0", NULL};
 	int p[2];
 	if (pipe2(p, O_CLOEXEC) < 0)
 		return err_sys(err, errno, "pipe");
@@ -157,12 +227,21 @@ static int start_slirp(const char *prog, struct error *err)
 	if (e < 0)
 		return err_sys(err, e, "cannot run %s", prog);
 	close_ptr(&w);
-	return wait_ready(r, &pidfd, log, err);
+	if (wait_ready(r, &pidfd, log, err) < 0)
+		return -1;
+	for (size_t i = 0; i < n->n_ports; i++) {
+		struct port port;
+		if (read_port(n->ports[i], &port) && slirp_publish(&port, err) < 0) {
+			syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
+			return -1;
+		}
+	}
+	return 0;
 }
 
 static const struct {
 	const char *name, *nameserver;
-	int (*start)(const char *, struct error *);
+	int (*start)(const struct network *, const char *, struct error *);
 } programs[] = {
         {"pasta", PASTA_DNS, start_pasta},
         {"slirp4netns", SLIRP_DNS, start_slirp},
@@ -174,7 +253,7 @@ static void fail(struct network_shared *sh, const char *why)
 	sh->state = NET_FAILED;
 }
 
-static void starter(struct network_shared *sh, int ns_fd)
+static void starter(const struct network *n, struct network_shared *sh, int ns_fd)
 {
 	_cleanup_strbuf_ struct strbuf why = STRBUF_INIT;
 	int r = publish_ns(ns_fd);
@@ -189,7 +268,7 @@ static void starter(struct network_shared *sh, int ns_fd)
 		if (!prog)
 			continue;
 		found = true;
-		if (programs[i].start(prog, &err) >= 0) {
+		if (programs[i].start(n, prog, &err) >= 0) {
 			snprintf(sh->nameserver, sizeof(sh->nameserver), "%s",
 			        programs[i].nameserver);
 			sh->state = NET_UP;
@@ -218,11 +297,13 @@ int network_begin(struct network *n, struct error *err)
 	if (pid < 0)
 		return err_sys(err, errno, "fork");
 	if (pid == 0) {
-		starter(sh, ns);
+		starter(n, sh, ns);
 		_exit(0); /* closes the pipe's other end: decided */
 	}
 	close(p[1]);
-	*n = (struct network){ns, p[0], sh};
+	n->ns_fd = ns;
+	n->ready_r = p[0];
+	n->shared = sh;
 	return 0;
 }
 
