@@ -323,6 +323,8 @@ int network_wait(const struct network *n, struct error *err)
 		return 0;
 	err_set(err, ERR_SYSTEM, "cannot set up the network: %s",
 	        n->shared->state == NET_FAILED ? n->shared->error : "its starter was killed");
+	if (n->n_ports && (strstr(err->msg, "bind") || strstr(err->msg, "open port")))
+		return err_hint(err, "a published port is taken: `ss -ltnp` shows by whom");
 	return err_hint(err,
 	        "install passt (pasta) or slirp4netns; or give the step the host's network "
 	        "with --network=host, or none with --network=none");
