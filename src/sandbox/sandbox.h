@@ -92,8 +92,8 @@ struct sandbox_context; /* per build: network namespace, seccomp program, scratc
  * Nothing costly happens before the first step that needs it. */
 struct sandbox_context *sandbox_context_new(int staging_fd);
 /* sandbox_context_publish - before the first step: ports of this machine that lead into the private
- * network, "tcp|udp ADDRESS HOSTPORT PORT" each, ADDRESS "" for all. One that is taken is an error of
- * the step. */
+ * network, "tcp|udp ADDRESS HOSTPORT PORT" each, ADDRESS "" for all. One that is taken is an error
+ * of the step. */
 void sandbox_context_publish(struct sandbox_context *c, const struct strv *ports);
 void sandbox_context_free(struct sandbox_context *c); /* kills what still runs; NULL is fine */
 /* sandbox_context_warm - optional: starts the keeper and the private network ahead of the first
