@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "base/human.h"
+#include "build/cache.h"
 #include "build/exec_run.h"
 #include "codec/json.h"
 
@@ -37,6 +38,16 @@ struct registry_client *build_registry(struct build *b, struct error *err)
 	struct registry_client *c = b->registry;
 	pthread_mutex_unlock(&b->lock);
 	return c;
+}
+
+struct pool *build_net(struct build *b)
+{
+	pthread_mutex_lock(&b->lock);
+	if (!b->net && b->entered)
+		b->net = pool_new(6);
+	struct pool *p = b->net;
+	pthread_mutex_unlock(&b->lock);
+	return p;
 }
 
 /* build_enter - take the rights that writing trees and running steps needs. From here on the
@@ -129,11 +140,7 @@ static bool port_present(void *ctx, const struct graph_node *n, const struct sol
 		return true;
 	if (!r)
 		return false;
-	const struct store_layer *l;
-	struct error err = ERROR_INIT;
-	int rc = store_layer_get(b->store, b->lease, &r->diff_id, 0, &l, &err);
-	error_release(&err);
-	return rc > 0;
+	return step_layer_there(b, &r->diff_id);
 }
 
 static int port_prepare(void *ctx, struct error *err)
@@ -366,8 +373,10 @@ static int solve_once(struct build *b, const uint32_t *targets, struct error *er
 	int rc = 0;
 	if (b->o->dry_run)
 		build_plan_reasons(b, outputs);
-	else
-		rc = build_outputs(b, outputs, err);
+	else if ((rc = build_outputs(b, outputs, err)) >= 0)
+		rc = cache_keep(b, err);
+	if (rc >= 0 && !b->o->dry_run)
+		rc = build_export_caches(b, outputs, err);
 	free(outputs);
 	return rc;
 }
@@ -425,7 +434,9 @@ static int run_stages(struct build *b, struct error *err)
 		plan_options_release(&p);
 		return -1;
 	}
-	int rc = build_parse_outputs(b, err);
+	int rc = build_parse_caches(b, err);
+	if (rc >= 0)
+		rc = build_parse_outputs(b, err);
 	if (rc >= 0)
 		rc = build_load_definition(b, err);
 	p.g.main_context_is_git = b->context_chain != NULL;
@@ -525,6 +536,7 @@ int build_run(struct store *store, const struct build_options *o, struct build_r
 	sandbox_context_free(b.sandbox);
 	build_contexts_free(&b);
 	build_free_outputs(&b);
+	build_free_caches(&b);
 	registry_client_free(b.registry);
 	pool_free(b.pool);
 	steps_free(&b);

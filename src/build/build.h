@@ -29,7 +29,9 @@ struct build_options {
 	struct strv build_args; /* "K=V" */
 	struct strv labels, annotations, contexts, add_hosts, ulimits, no_cache_filter, allow,
 	        platforms;
-	struct strv outputs; /* -o specs as given */
+	struct strv outputs;              /* -o specs as given */
+	struct strv cache_from, cache_to; /* as given */
+	bool inline_cache;                /* BUILDKIT_INLINE_CACHE=1 */
 	struct build_secret *secrets;
 	size_t n_secrets;
 	struct build_ssh *ssh;

@@ -281,6 +281,7 @@ int copy_probe(struct build *b, const struct graph_node *n, const struct solve_o
 		rc = record_get(b, &s.key, &r, err);
 		if (rc > 0) {
 			record_output(b, &r, &in[0], ret);
+			r.twin = s.key;
 			if (has_quick && record_put(b, &quick, &r, err) < 0)
 				rc = -1;
 		}
@@ -345,13 +346,13 @@ int copy_execute(struct build *b, const struct graph_node *n, const struct solve
 		n_keys = 2;
 	lock = store_step_lock(b->store, &s.key, true);
 	struct step_record r;
-	const struct store_layer *l;
 	rc = n->no_cache ? 0 : record_get(b, &s.key, &r, err);
 	if (rc > 0)
-		rc = store_layer_get(b->store, b->lease, &r.diff_id, 0, &l, err);
+		rc = step_layer_there(b, &r.diff_id);
 	if (rc > 0) {
 		record_output(b, &r, &in[0], ret);
 		*ret_cached = true;
+		r.twin = s.key;
 		rc = n_keys == 2 ? record_put(b, &keys[1], &r, err) : 0;
 	} else if (rc == 0) {
 		rc = make_copy(b, n, in, &s, keys, n_keys, ret, err);

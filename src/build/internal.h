@@ -9,6 +9,7 @@
 #include "base/pool.h"
 #include "build/build.h"
 #include "dockerfile/ignore.h"
+#include "image/cache_doc.h"
 #include "registry/registry.h"
 #include "sandbox/sandbox.h"
 #include "solve/solve.h"
@@ -107,6 +108,15 @@ struct build {
 	struct run_state *failed;         /* kept for --on-error=shell; under lock */
 	bool cancelled;
 	bool lost; /* a layer that was on record turned out damaged: solve once more; under lock */
+	struct pool *net; /* threads that mostly wait for the network; see build_net() */
+
+	struct cache_source *cache_from; /* see cache.h; their state under cache_lock */
+	struct cache_spec *cache_to;
+	size_t n_cache_from, n_cache_to, n_cache_fetches;
+	bool inline_cache;
+	struct cache_doc cache_used; /* records that this build looked up or made; cache_lock */
+	pthread_mutex_t cache_lock, cache_fetch_lock;
+
 	struct output_spec *outputs; /* parsed before anything is built */
 	size_t n_outputs;
 	struct build_result *result;
@@ -121,7 +131,10 @@ enum {
 	UI_IGNORE = 2,
 	UI_CONTEXT = 3,
 	UI_EXPORT = 4,
+	UI_CACHE = 40,        /* + number of the --cache-from */
+	UI_CACHE_EXPORT = 70, /* + number of the --cache-to */
 	UI_METADATA = 100,
+	UI_CACHE_FETCH = 90000,
 	UI_NODE = 100000
 };
 #define UI_NODE_ID(n) ((uint64_t)UI_NODE + (n)->id)
@@ -130,6 +143,8 @@ enum {
 int build_enter(struct build *b, struct error *err) must_check;
 struct registry_client *build_registry(struct build *b, struct error *err) must_check;
 bool build_interrupted(struct build *b);
+/* build_net - a pool for transfers; NULL before build_enter(). */
+struct pool *build_net(struct build *b);
 
 /* resolve.c */
 int build_resolve_image(
@@ -166,6 +181,7 @@ int build_view_try(struct build *b, const struct rootfs *chain, struct build_vie
 /* record.c: step records */
 struct step_record {
 	struct digest diff_id, tree;
+	struct digest twin; /* the other key of the same result; zero: none */
 	int64_t created_sec, created_nsec;
 	uint64_t cost_ms;
 };
@@ -174,6 +190,8 @@ int record_get(struct build *b, const struct digest *key, struct step_record *re
 int record_put(struct build *b, const struct digest *key, const struct step_record *r,
         struct error *err) must_check;
 /* record_output - what a record means on top of a base. */
+/* step_layer_there - in the store, or to be had from a cache? */
+bool step_layer_there(struct build *b, const struct digest *diff_id);
 void record_output(struct build *b, const struct step_record *r, const struct solve_output *base,
         struct solve_output *ret);
 /* publish_layer - staging directory `name` with its tree -> layer, record under the keys, output.

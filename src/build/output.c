@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "base/human.h"
+#include "build/cache.h"
 #include "build/engine.h"
 #include "build/push.h"
 #include "build/squash.h"
@@ -382,6 +383,7 @@ static int make_config(struct build *b, const struct graph_target *t, const stru
 	if (image_finish_config(
 	            t->config, layers, n_layers, steps, t->n_history, &io, &ret->config, err) < 0)
 		return -1;
+	build_inline_cache(b, outputs, &ret->config);
 	ret->json = oci_image_encode(&ret->config);
 	for (size_t i = 0; i < n_layers; i++) {
 		const struct store_layer *l;
@@ -442,9 +444,17 @@ static int fetch_all(struct build *b, const struct rootfs **tops, struct error *
 static bool all_bytes_here(struct build *b, const struct rootfs **tops)
 {
 	for (size_t k = 0; k < b->graph->n_targets; k++)
-		for (const struct rootfs *r = tops[k]; r; r = r->parent)
-			if (r->image && !build_image_has_bytes(b, r->image))
+		for (const struct rootfs *r = tops[k]; r; r = r->parent) {
+			const struct store_layer *l;
+			struct error ignored = ERROR_INIT;
+			if (r->image ? !build_image_has_bytes(b, r->image)
+			             : b->n_cache_from &&
+			                        store_layer_get(b->store, b->lease, &r->diff_id, 0,
+			                                &l, &ignored) <= 0) {
+				error_release(&ignored);
 				return false;
+			}
+		}
 	return true;
 }
 
@@ -642,7 +652,7 @@ static int keep_image(
 		return 0;
 	if (pushed && only_pushed && !all_bytes_here(b, tops)) {
 		ui_step_note(b->ui, UI_EXPORT,
-		        "not kept in the store: layers of the base are in its registry only");
+		        "not kept in the store: some of its layers are in a registry only");
 		return 0;
 	}
 	if (fetch_remote(b, tops, err) < 0)

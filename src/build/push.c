@@ -2,6 +2,7 @@
 #include "build/push.h"
 
 #include "base/log.h"
+#include "build/cache.h"
 
 #define PUSH_THREADS 6
 #define MANIFEST_KEPT (128u << 10)
@@ -25,7 +26,12 @@ static int origin(void *ctx, const struct digest *diff_id, struct oci_descriptor
 {
 	struct push_target *t = ctx;
 	size_t i;
+	const struct oci_ref *where;
 	struct build_image *im = image_with(t->b, diff_id, &i);
+	if (!im && cache_descriptor(t->b, diff_id, ret, &where) == 1) {
+		export_remember_origin(t->b->store, &ret->digest, where);
+		return 1;
+	}
 	if (!im || i >= im->n_layers)
 		return 0;
 	oci_descriptor_copy(ret, &im->layers[i]);
@@ -38,11 +44,9 @@ static int fetch(void *ctx, const struct digest *diff_id, struct error *err)
 {
 	struct push_target *t = ctx;
 	size_t i;
-	char hex[DIGEST_STR_MAX];
 	struct build_image *im = image_with(t->b, diff_id, &i);
 	if (!im)
-		return err_set(err, ERR_NOT_FOUND, "layer %s is not in the store",
-		        digest_str(diff_id, hex));
+		return cache_fetch_blob(t->b, diff_id, err);
 	return build_image_fetch(t->b, im, i, t->ui_id, err);
 }
 

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "base/hex.h"
+#include "build/cache.h"
 #include "build/why.h"
 #include "layer/layer.h"
 #include "sys/path.h"
@@ -18,7 +19,7 @@ int64_t now_ms(void)
 	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
-int record_get(
+static int local_get(
         struct build *b, const struct digest *key, struct step_record *ret, struct error *err)
 {
 	_cleanup_free_ char *text = NULL;
@@ -38,18 +39,55 @@ int record_get(
 	r.cost_ms = (uint64_t)json_get_int(j, "cost_ms", 0);
 	store_touch_record(b->store, RECORD_KIND, key);
 	store_touch_layer(b->store, &r.diff_id);
+	const char *twin = json_get_str(j, "twin");
+	if (twin && !digest_parse(twin, &r.twin))
+		r.twin = (struct digest){0};
 	*ret = r;
 	return 1;
+}
+
+bool step_layer_there(struct build *b, const struct digest *diff_id)
+{
+	const struct store_layer *l;
+	struct error ignored = ERROR_INIT;
+	int rc = store_layer_get(b->store, b->lease, diff_id, 0, &l, &ignored);
+	error_release(&ignored);
+	return rc > 0 || cache_offers(b, diff_id);
+}
+
+int record_get(
+        struct build *b, const struct digest *key, struct step_record *ret, struct error *err)
+{
+	int rc = local_get(b, key, ret, err);
+	struct step_record r;
+	if (rc == 0 && b->n_cache_from && cache_lookup(b, key, true, &r)) {
+		*ret = r;
+		rc = 1;
+	} else if (rc > 0 && b->n_cache_from) {
+		/* Of two results of one step, that whose layer can be had. A layer that nobody
+		 * needs is no reason to read a cache. */
+		const struct store_layer *l;
+		int here = store_layer_get(b->store, b->lease, &ret->diff_id, 0, &l, err);
+		if (here < 0)
+			return -1;
+		if (here == 0 && cache_lookup(b, key, false, &r) && cache_offers(b, &r.diff_id))
+			*ret = r;
+	}
+	if (rc > 0)
+		cache_note_used(b, key, ret);
+	return rc;
 }
 
 int record_put(
         struct build *b, const struct digest *key, const struct step_record *r, struct error *err)
 {
-	char d[DIGEST_STR_MAX], t[DIGEST_STR_MAX];
+	char d[DIGEST_STR_MAX], t[DIGEST_STR_MAX], w[DIGEST_STR_MAX];
+	bool twin = !digest_is_zero(&r->twin);
 	_cleanup_free_ char *text = xasprintf("{\"diff_id\":\"%s\",\"tree\":\"%s\",\"created\":%"
-	                                      "lld,\"created_ns\":%lld,\"cost_ms\":%llu}",
+	                                      "lld,\"created_ns\":%lld,\"cost_ms\":%llu%s%s%s}",
 	        digest_str(&r->diff_id, d), digest_str(&r->tree, t), (long long)r->created_sec,
-	        (long long)r->created_nsec, (unsigned long long)r->cost_ms);
+	        (long long)r->created_nsec, (unsigned long long)r->cost_ms,
+	        twin ? ",\"twin\":\"" : "", twin ? digest_str(&r->twin, w) : "", twin ? "\"" : "");
 	return store_record_put(b->store, RECORD_KIND, key, text, err);
 }
 
@@ -110,14 +148,18 @@ int publish_layer(struct build *b, const char *staging, const struct tree *t, in
 	if (store_begin(b->store, err) < 0)
 		return -1;
 	int rc = parts ? why_put(b, parts->node, parts->json, err) : 0;
-	for (size_t i = 0; rc >= 0 && i < n_keys; i++)
+	for (size_t i = 0; rc >= 0 && i < n_keys; i++) {
+		if (n_keys == 2)
+			r.twin = keys[1 - i];
 		rc = record_put(b, &keys[i], &r, err);
+	}
 	if (rc < 0) {
 		store_abort(b->store);
 		return -1;
 	}
 	if (store_commit(b->store, err) < 0)
 		return -1;
+	cache_note_used(b, &keys[n_keys - 1], &r); /* its twin is the other one */
 	record_output(b, &r, base, ret);
 	return 0;
 }

@@ -447,7 +447,7 @@ static int ensure_locked(struct build *b, struct build_image *im, uint64_t ui_id
 	if (download && (need_descriptors(b, im, err) < 0 || !build_registry(b, err)))
 		return -1;
 	pthread_mutex_init(&f.lock, NULL);
-	pool_run(b->pool, f.n_missing, fetch_one, &f);
+	pool_run(build_net(b), f.n_missing, fetch_one, &f);
 	pthread_mutex_destroy(&f.lock);
 	if (error_is_set(&f.err)) {
 		error_move(err, &f.err);

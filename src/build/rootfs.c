@@ -1,5 +1,5 @@
 /* build/rootfs.c - chains of layers: making links, keys, and opening the merged view. */
-#include "build/internal.h"
+#include "build/cache.h"
 
 const struct rootfs *rootfs_new(
         struct build *b, const struct rootfs *parent, const struct digest *diff_id)
@@ -92,7 +92,7 @@ int build_view_open(
 	int rc = open_layers(b, chain, ret, err);
 	if (rc != 0)
 		return rc < 0 ? -1 : 0;
-	/* Only base images may have layers that are not here yet. */
+	/* Base images and remote caches may have layers that are not here yet. */
 	struct build_image *last = NULL;
 	for (const struct rootfs *r = chain; r; r = r->parent) {
 		if (!r->image || r->image == last)
@@ -108,6 +108,8 @@ int build_view_open(
 		if (build_image_ensure(b, last, ui_id, err) < 0)
 			return -1;
 	}
+	if (cache_fetch_chain(b, chain, err) < 0)
+		return -1;
 	rc = open_layers(b, chain, ret, err);
 	if (rc == 0) {
 		pthread_mutex_lock(&b->lock);

@@ -36,6 +36,7 @@ static void transfer_release(struct transfer *t)
 	registry_client_free(t->b.registry);
 	sandbox_context_free(t->b.sandbox);
 	pool_free(t->b.pool);
+	pool_free(t->b.net);
 	for (size_t i = 0; i < t->b.n_images; i++)
 		build_image_free(t->b.images[i]);
 	free(t->b.images);

@@ -26,7 +26,8 @@ static void args_release(struct args *a)
 	struct build_options *o = &a->o;
 	struct strv *lists[] = {&o->tags, &o->build_args, &o->labels, &o->annotations, &o->contexts,
 	        &o->add_hosts, &o->ulimits, &o->no_cache_filter, &o->allow, &o->platforms,
-	        &o->outputs, &a->build_args, &a->secrets, &a->ssh, &a->resources};
+	        &o->outputs, &o->cache_from, &o->cache_to, &a->build_args, &a->secrets, &a->ssh,
+	        &a->resources};
 	for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
 		strv_release(lists[i]);
 	for (size_t i = 0; i < o->n_secrets; i++) {
@@ -247,10 +248,7 @@ static int take_builtin_args(struct args *a, struct error *err)
 			        multi);
 	}
 	const char *inl = env_get(&a->o.build_args, "BUILDKIT_INLINE_CACHE");
-	if (inl && (str_eq(inl, "1") || str_eq(inl, "true")))
-		return err_set(err, ERR_USAGE,
-		        "BUILDKIT_INLINE_CACHE: inline cache export is not supported by strake %s",
-		        STRAKE_VERSION);
+	a->o.inline_cache = inl && (str_eq(inl, "1") || str_eq(inl, "true"));
 	return 0;
 }
 
@@ -487,6 +485,10 @@ static int build_command(int argc, char **argv, bool explain)
 	                "one layer above the base instead of many"},
 	        {"Cache", 0, CLI_HEADING},
 	        {"no-cache", 0, CLI_BOOL, &o->no_cache, NULL, "run every step"},
+	        {"cache-from", 0, CLI_LIST, &o->cache_from, "SPEC",
+	                "take from this cache too: type=registry,ref=NAME or type=local,src=DIR"},
+	        {"cache-to", 0, CLI_LIST, &o->cache_to, "SPEC",
+	                "type=registry,ref=NAME, type=local,dest=DIR, type=inline; mode=min|max"},
 	        {"pull", 0, CLI_OPT_STR, &peers.pull, "WHEN",
 	                "ask the registry for newer bases: always, never, missing"},
 	        {"no-cache-filter", 0, CLI_LIST, &o->no_cache_filter, "STAGE",
@@ -517,8 +519,6 @@ static int build_command(int argc, char **argv, bool explain)
 	        {"call", 0, CLI_STR, &a.call, "WHAT", "build, check, outline, targets"},
 	        {"format", 0, CLI_STR, &a.format, "FMT",
 	                "of --check, --call, --explain, --dry-run: text, json; of the image: oci"},
-	        {"cache-from", 0, CLI_ABSENT, NULL, NULL, "the local store is the only cache"},
-	        {"cache-to", 0, CLI_ABSENT, NULL, NULL, "the local store is the only cache"},
 	        {"attest", 0, CLI_ABSENT, NULL, NULL, NULL},
 	        {"provenance", 0, CLI_ABSENT, NULL, NULL, NULL},
 	        {"sbom", 0, CLI_ABSENT, NULL, NULL, NULL},

@@ -61,6 +61,17 @@ int export_unpack_layer(struct store *s, struct store_lease *l, const struct dig
 int export_import_layout(struct store *s, struct store_lease *l, const char *ref,
         const struct oci_platform *want, struct digest *ret_config, char **ret_manifest_digest,
         struct error *err) must_check;
+/* export_layout_find - what a layout directory has under a digest or a tag (both NULL: "latest", or
+ * its only entry). export_layout_blob - a blob of it into the store, checked. */
+int export_layout_find(struct store *s, struct store_lease *l, const char *dir, const char *tag,
+        const char *digest, struct oci_descriptor *ret, struct error *err) must_check;
+int export_layout_blob(struct store *s, struct store_lease *l, const char *dir,
+        const struct oci_descriptor *d, struct error *err) must_check;
+/* export_artifact_dir - a document and its parts, all blobs of the store, into a layout directory
+ * under a tag. */
+int export_artifact_dir(struct store *s, struct store_lease *l, const char *dest, const char *tag,
+        const struct oci_descriptor *top, const struct oci_descriptor *parts, size_t n,
+        struct error *err) must_check;
 /* export_load_archive - `docker save` archive or OCI layout tar, optionally compressed, from a
  * stream: every image is stored and tagged; names of what was loaded are appended. */
 int export_load_archive(struct store *s, struct store_lease *l, struct reader *in,

@@ -251,6 +251,45 @@ static int choose_digest(struct layout *y, const struct oci_index *idx, const ch
 	return 0;
 }
 
+int export_layout_find(struct store *s, struct store_lease *l, const char *dir, const char *tag,
+        const char *digest, struct oci_descriptor *ret, struct error *err)
+{
+	_cleanup_close_ int fd = sys_open_dir(AT_FDCWD, dir);
+	if (fd == -ENOENT)
+		return err_set(err, ERR_NOT_FOUND, "%s does not exist", dir);
+	if (fd < 0)
+		return err_sys(err, fd, "open OCI layout %s", dir);
+	struct layout y = {.s = s, .l = l, .dirfd = fd, .shown = dir};
+	struct oci_index idx = {0};
+	if (read_index(&y, &idx, err) < 0)
+		return -1;
+	int r;
+	if (digest) {
+		r = choose_digest(&y, &idx, digest, ret, err);
+	} else {
+		size_t at = idx.n_manifests;
+		for (size_t i = idx.n_manifests; i-- > 0;)
+			if (has_tag(&idx.manifests[i], tag ? tag : "latest"))
+				at = i;
+		if (!tag && at == idx.n_manifests && idx.n_manifests == 1)
+			at = 0;
+		r = at < idx.n_manifests ? (oci_descriptor_copy(ret, &idx.manifests[at]), 0)
+		                         : no_such_tag(&y, &idx, tag ? tag : "latest", err);
+	}
+	oci_index_release(&idx);
+	return r;
+}
+
+int export_layout_blob(struct store *s, struct store_lease *l, const char *dir,
+        const struct oci_descriptor *d, struct error *err)
+{
+	_cleanup_close_ int fd = sys_open_dir(AT_FDCWD, dir);
+	if (fd < 0)
+		return err_sys(err, fd, "open OCI layout %s", dir);
+	struct layout y = {.s = s, .l = l, .dirfd = fd, .shown = dir};
+	return copy_blob(&y, d, err);
+}
+
 int export_import_layout(struct store *s, struct store_lease *l, const char *ref,
         const struct oci_platform *want, struct digest *ret_config, char **ret_manifest_digest,
         struct error *err)

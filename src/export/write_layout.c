@@ -333,26 +333,52 @@ static int dir_blob(struct store *s, struct store_lease *l, int blobs_fd, const 
 	return r;
 }
 
-int write_layout_dir(struct store *s, struct store_lease *l, const struct plan *p,
-        const struct export_options *o, struct error *err)
+static int layout_dir(struct store *s, struct store_lease *l, const char *dest,
+        const struct plan_blob *blobs, size_t n_blobs, struct entries *e, struct error *err)
 {
 	_cleanup_close_ int fd = -1;
-	_cleanup_(entries_release) struct entries e = {0};
-	if (open_layout_dir(o->dest, &fd, err) < 0)
+	if (open_layout_dir(dest, &fd, err) < 0)
 		return -1;
-	_cleanup_close_ int blobs = sys_open_beneath(fd, "blobs/sha256", O_RDONLY | O_DIRECTORY, 0);
-	if (blobs < 0)
-		return err_sys(err, blobs, "open %s/blobs/sha256", o->dest);
-	for (size_t i = 0; i < p->n_blobs; i++)
-		if (dir_blob(s, l, blobs, &p->blobs[i], err) < 0)
-			return err_wrap(err, "%s", o->dest);
+	_cleanup_close_ int blobs_fd =
+	        sys_open_beneath(fd, "blobs/sha256", O_RDONLY | O_DIRECTORY, 0);
+	if (blobs_fd < 0)
+		return err_sys(err, blobs_fd, "open %s/blobs/sha256", dest);
+	for (size_t i = 0; i < n_blobs; i++)
+		if (dir_blob(s, l, blobs_fd, &blobs[i], err) < 0)
+			return err_wrap(err, "%s", dest);
 	/* The index goes last: until then nobody sees half an image. */
-	if (add_names(p, &e, err) < 0 || keep_others(fd, &e, err) < 0)
-		return err_wrap(err, "%s", o->dest);
-	_cleanup_free_ char *index = index_text(&e);
+	if (keep_others(fd, e, err) < 0)
+		return err_wrap(err, "%s", dest);
+	_cleanup_free_ char *index = index_text(e);
 	int r = sys_write_file_atomic(
 	        fd, "oci-layout", LAYOUT_VERSION, strlen(LAYOUT_VERSION), 0644);
 	if (r == 0)
 		r = sys_write_file_atomic(fd, "index.json", index, strlen(index), 0644);
-	return r < 0 ? err_sys(err, r, "write %s", o->dest) : 0;
+	return r < 0 ? err_sys(err, r, "write %s", dest) : 0;
+}
+
+int write_layout_dir(struct store *s, struct store_lease *l, const struct plan *p,
+        const struct export_options *o, struct error *err)
+{
+	_cleanup_(entries_release) struct entries e = {0};
+	if (add_names(p, &e, err) < 0)
+		return -1;
+	return layout_dir(s, l, o->dest, p->blobs, p->n_blobs, &e, err);
+}
+
+int export_artifact_dir(struct store *s, struct store_lease *l, const char *dest, const char *tag,
+        const struct oci_descriptor *top, const struct oci_descriptor *parts, size_t n,
+        struct error *err)
+{
+	_cleanup_(entries_release) struct entries e = {0};
+	_cleanup_free_ struct plan_blob *blobs = new0(struct plan_blob, n + 1);
+	for (size_t i = 0; i < n; i++)
+		blobs[i] = (struct plan_blob){parts[i].digest, (uint64_t)parts[i].size, false};
+	blobs[n] = (struct plan_blob){top->digest, (uint64_t)top->size, false};
+	struct oci_descriptor *entry = entries_add(&e);
+	oci_descriptor_copy(entry, top);
+	json_decref(entry->annotations);
+	entry->annotations = json_object();
+	json_object_set_new(entry->annotations, ANN_REF, json_str(tag));
+	return layout_dir(s, l, dest, blobs, n + 1, &e, err);
 }
