@@ -546,6 +546,7 @@ int build_run(struct store *store, const struct build_options *o, struct build_r
 	free(b.images);
 	free(b.running);
 	free(b.context_dir);
+	strv_release(&b.materials);
 	df_ignore_free(b.ignore);
 	store_lease_free(b.lease);
 	arena_release(&b.arena);

@@ -22,6 +22,13 @@ struct build_ssh {
 	char *id, *socket; /* host path of the agent's socket */
 };
 
+/* Statements about the image that go with it. */
+struct build_attest {
+	bool provenance, provenance_max, sbom;
+	bool referrers;         /* as OCI referrers, not inside the index */
+	const char *builder_id; /* URI; NULL: strake's own */
+};
+
 struct build_options {
 	const char *context;    /* path, URL or "-" */
 	const char *dockerfile; /* -f; NULL: default name; "-": stdin */
@@ -42,6 +49,7 @@ struct build_options {
 	uint64_t shm_size;
 	uint64_t memory_max, pids_max; /* --resource */
 	double cpus;
+	struct build_attest attest;
 	bool no_cache, pull, squash;
 	bool multi_platform; /* BUILDKIT_MULTI_PLATFORM: also one platform makes an index */
 	bool pull_never;     /* base images come from the store, or the build fails */

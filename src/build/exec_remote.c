@@ -1,5 +1,6 @@
 /* build/exec_remote.c - ADD of URLs and git repositories: asked for anew at every build (cheaply:
  * conditional GET, ls-remote), and turned into a layer of its own that COPY selects from. */
+#include "build/attest.h"
 #include "build/internal.h"
 
 #include <errno.h>
@@ -237,11 +238,16 @@ int remote_probe(
 		_cleanup_free_ char *commit = NULL;
 		if (git_key(b, n, &commit, &key, err) < 0)
 			return -1;
+		_cleanup_free_ char *uri = xasprintf(
+		        "%s%s%s", n->git.url, n->git.ref ? "#" : "", str_or_empty(n->git.ref));
+		attest_material(b, uri, strlen(commit) == 40 ? "sha1" : "sha256", commit);
 		return probe_record(b, &key, ret, err);
 	}
 	struct http_file f = {0};
 	int rc = http_fetch(b, n, &f, err);
 	if (rc >= 0) {
+		char hex[DIGEST_HEX_MAX];
+		attest_material(b, n->http.url, "sha256", digest_hex(&f.digest, hex));
 		http_key(&f, &key);
 		rc = probe_record(b, &key, ret, err);
 	}

@@ -120,9 +120,10 @@ struct build {
 	struct output_spec *outputs; /* parsed before anything is built */
 	size_t n_outputs;
 	struct build_result *result;
-	char *id;             /* of this build, in the history and in the names of logs */
-	int64_t started_wall; /* ms since 1970 */
-	int64_t started_ms;   /* monotonic */
+	char *id;              /* of this build, in the history and in the names of logs */
+	int64_t started_wall;  /* ms since 1970 */
+	int64_t started_ms;    /* monotonic */
+	struct strv materials; /* attest.c; under lock */
 };
 
 /* ids of ui steps that are not graph nodes */

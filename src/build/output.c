@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "base/human.h"
+#include "build/attest.h"
 #include "build/cache.h"
 #include "build/engine.h"
 #include "build/push.h"
@@ -27,9 +28,11 @@ struct output_spec {
 	int kind;
 	struct export_options ex;
 	struct strv names;
-	struct strv keys; /* those that were given */
-	bool split_set;   /* platform-split= was given, and is in ex */
-	bool push, by_digest, insecure, keep, compression_set;
+	struct strv keys;                      /* those that were given */
+	bool split_set;                        /* platform-split= was given, and is in ex */
+	struct export_annotation *annotations; /* ex has them too */
+	size_t cap_annotations;
+	bool push, by_digest, insecure, keep, compression_set, completed;
 	char *dest, *context;
 	struct engine *engine; /* type=docker without dest: where it is loaded */
 	bool load;
@@ -40,6 +43,8 @@ struct built {
 	char *json;
 	struct digest id;
 	uint64_t size;
+	struct image_attestation attests[2];
+	size_t n_attests;
 };
 
 static bool parse_bool(const char *v, bool *ret)
@@ -113,10 +118,99 @@ static const struct {
         {"registry.insecure", OUT_IMAGE}, {"platform-split", OUT_LOCAL | OUT_TAR},
         {"context", OUT_DOCKER}};
 
+/* annotation_kind - of "manifest", "index-descriptor" ... as buildx names them. */
+static bool annotation_kind(const char *s, size_t n, enum export_annotation_kind *ret)
+{
+	static const char *const names[] = {[EXPORT_ON_MANIFEST] = "manifest",
+	        [EXPORT_ON_MANIFEST_DESCRIPTOR] = "manifest-descriptor",
+	        [EXPORT_ON_INDEX] = "index",
+	        [EXPORT_ON_INDEX_DESCRIPTOR] = "index-descriptor"};
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (strlen(names[i]) == n && memcmp(names[i], s, n) == 0) {
+			*ret = (enum export_annotation_kind)i;
+			return true;
+		}
+	return false;
+}
+
+/* annotation_type - "KIND" or "KIND[PLATFORM]"; n: its length. */
+static int annotation_type(
+        const char *flag, const char *s, size_t n, struct export_annotation *ret, struct error *err)
+{
+	const char *open = memchr(s, '[', n);
+	size_t len = open ? (size_t)(open - s) : n;
+	if (!annotation_kind(s, len, &ret->kind)) {
+		(void)err_set(err, ERR_USAGE, "%s: unknown annotation type %.*s", flag, (int)n, s);
+		return err_hint(err,
+		        "types are manifest, manifest-descriptor, index and index-descriptor, "
+		        "the first two also with a platform: manifest[linux/amd64]");
+	}
+	if (!open)
+		return 0;
+	if (s[n - 1] != ']')
+		return err_set(err, ERR_USAGE, "%s: %.*s lacks its ]", flag, (int)n, s);
+	_cleanup_free_ char *platform = xstrndup(open + 1, n - len - 2);
+	ret->has_platform = true;
+	return oci_platform_parse(platform, &ret->platform, err) < 0 ? err_wrap(err, "%s", flag)
+	                                                             : 0;
+}
+
+static void annotation_add(struct output_spec *s, const struct export_annotation *a,
+        const char *key, const char *value)
+{
+	vec_grow(&s->annotations, &s->cap_annotations, s->ex.n_annotations + 1);
+	struct export_annotation *n = &s->annotations[s->ex.n_annotations++];
+	*n = *a;
+	n->key = xstrdup(key);
+	n->value = xstrdup(value);
+	s->ex.annotations = s->annotations;
+}
+
 static bool is_annotation(const char *k)
 {
-	return str_starts(k, "annotation.") || str_starts(k, "annotation-manifest.") ||
-	       str_starts(k, "annotation-index.");
+	return str_starts(k, "annotation.") || str_starts(k, "annotation[") ||
+	       str_starts(k, "annotation-");
+}
+
+/* output_annotation - annotation[-KIND][[PLATFORM]].KEY=VALUE of an output. */
+static int output_annotation(
+        struct output_spec *s, const char *spec, const char *k, const char *v, struct error *err)
+{
+	struct export_annotation a = {0};
+	/* A platform has dots in no part, so the first one ends the type. */
+	size_t n = strcspn(k, ".");
+	if (!k[n] || !k[n + 1])
+		return err_set(err, ERR_USAGE, "--output %s: %s has no key", spec, k);
+	const char *kind = k + strlen("annotation");
+	_cleanup_free_ char *type = xasprintf("%s%.*s", *kind == '-' ? "" : "manifest",
+	        (int)(k + n - kind) - (*kind == '-'), kind + (*kind == '-'));
+	_cleanup_free_ char *flag = xasprintf("--output %s", spec);
+	if (annotation_type(flag, type, strlen(type), &a, err) < 0)
+		return -1;
+	annotation_add(s, &a, k + n + 1, v);
+	return 0;
+}
+
+/* flag_annotation - --annotation [TYPE[,TYPE...]:]KEY=VALUE. With s NULL it is only checked. */
+static int flag_annotation(struct output_spec *s, const char *text, struct error *err)
+{
+	size_t eq = strcspn(text, "=");
+	const char *colon = memchr(text, ':', eq), *key = colon ? colon + 1 : text;
+	_cleanup_free_ char *flag = xasprintf("--annotation %s", text);
+	_cleanup_free_ char *name = xstrndup(key, (size_t)(text + eq - key));
+	struct strv types = STRV_INIT;
+	_cleanup_free_ char *list = xstrndup(
+	        colon ? text : "manifest", colon ? (size_t)(colon - text) : strlen("manifest"));
+	strv_split(&types, list, ",");
+	int rc = *name ? 0 : err_set(err, ERR_USAGE, "%s: the key is empty", flag);
+	for (size_t i = 0; i < types.n && rc >= 0; i++) {
+		struct export_annotation a = {0};
+		rc = annotation_type(flag, types.v[i], strlen(types.v[i]), &a, err);
+		if (rc >= 0 && s)
+			annotation_add(s, &a, name, text + eq + 1);
+	}
+	strv_release(&types);
+	return rc;
 }
 
 static int unknown_key(const char *spec, const char *k, struct error *err)
@@ -127,13 +221,6 @@ static int unknown_key(const char *spec, const char *k, struct error *err)
 	(void)err_set(err, ERR_USAGE, "--output %s: unknown key %s", spec, k);
 	const char *near = human_nearest(k, names, ARRAY_SIZE(names));
 	return near ? err_hint(err, "did you mean %s?", near) : -1;
-}
-
-static void set_annotation(json_t **to, const char *k, const char *v)
-{
-	if (!*to)
-		*to = json_object();
-	json_object_set_new(*to, k, json_str(v));
 }
 
 static bool *output_flag(struct output_spec *s, const char *k)
@@ -179,12 +266,8 @@ static int output_key(
 		s->ex.level = (int)n;
 		return 0;
 	}
-	if (is_annotation(k)) {
-		bool index = str_starts(k, "annotation-index.");
-		set_annotation(index ? &s->ex.index_annotations : &s->ex.annotations,
-		        strchr(k, '.') + 1, v);
-		return 0;
-	}
+	if (is_annotation(k))
+		return output_annotation(s, spec, k, v, err);
 	s->split_set |= str_eq(k, "platform-split");
 	bool *flag = output_flag(s, k);
 	if (flag)
@@ -222,8 +305,11 @@ static void output_release(struct output_spec *s)
 	engine_free(s->engine);
 	free(s->context);
 	free(s->dest);
-	json_decref(s->ex.annotations);
-	json_decref(s->ex.index_annotations);
+	for (size_t i = 0; i < s->ex.n_annotations; i++) {
+		free(s->annotations[i].key);
+		free(s->annotations[i].value);
+	}
+	free(s->annotations);
 }
 
 static int output_words(struct output_spec *s, const char *spec, struct error *err)
@@ -313,6 +399,9 @@ static int allow_insecure(struct build *b, const struct output_spec *s, struct e
 int build_parse_outputs(struct build *b, struct error *err)
 {
 	size_t n = b->o->outputs.n;
+	for (size_t i = 0; i < b->o->annotations.n; i++)
+		if (flag_annotation(NULL, b->o->annotations.v[i], err) < 0)
+			return -1;
 	b->outputs = new0(struct output_spec, n + 1);
 	for (size_t i = 0; i < n; i++) {
 		struct output_spec *s = &b->outputs[b->n_outputs++];
@@ -482,16 +571,20 @@ static int output_names(
 }
 
 /* complete_spec - what could not be known when it was parsed. */
-static void complete_spec(struct build *b, struct output_spec *s)
+static int complete_spec(struct build *b, struct output_spec *s, struct error *err)
 {
 	s->ex.n_threads = pool_size(b->pool);
+	s->ex.attest_referrers = b->o->attest.referrers;
 	if (!s->split_set)
 		s->ex.platform_split = b->graph->n_targets > 1 || b->o->multi_platform;
-	for (size_t i = 0; i < b->o->annotations.n; i++) {
-		const char *a = b->o->annotations.v[i];
-		_cleanup_free_ char *k = xstrndup(a, strcspn(a, "="));
-		set_annotation(&s->ex.annotations, k, strchr(a, '=') + 1);
-	}
+	/* A second run of the outputs finds them there. */
+	if (s->completed)
+		return 0;
+	s->completed = true;
+	for (size_t i = 0; i < b->o->annotations.n; i++)
+		if (flag_annotation(s, b->o->annotations.v[i], err) < 0)
+			return -1;
+	return 0;
 }
 
 static int export_one(struct build *b, struct output_spec *s, const struct export_image *images,
@@ -500,7 +593,8 @@ static int export_one(struct build *b, struct output_spec *s, const struct expor
 	/* Layers hold files of other ids: reading them takes the same rights as making them. */
 	if (build_enter(b, err) < 0 || fetch_all(b, tops, err) < 0)
 		return -1;
-	complete_spec(b, s);
+	if (complete_spec(b, s, err) < 0)
+		return -1;
 	return export_write(
 	        b->store, b->lease, images, b->graph->n_targets, &s->ex, b->pool, ret, err);
 }
@@ -511,7 +605,8 @@ static int push_one(struct build *b, struct output_spec *s, const struct export_
 {
 	if (build_enter(b, err) < 0)
 		return -1;
-	complete_spec(b, s);
+	if (complete_spec(b, s, err) < 0)
+		return -1;
 	for (size_t i = 0; i < names->n; i++) {
 		struct push_target t;
 		struct oci_descriptor d = {0};
@@ -587,11 +682,31 @@ static int write_text_file(const char *path, const char *text, struct error *err
 	return r < 0 ? err_sys(err, r, "writing %s", path) : 0;
 }
 
+/* add_provenance - as buildx has it in the metadata: attached to the image or not, least first.
+ * BUILDX_METADATA_PROVENANCE=max|disabled changes that. */
+static void add_provenance(struct build *b, json_t *j)
+{
+	const char *mode = getenv("BUILDX_METADATA_PROVENANCE");
+	if (mode && (str_eq(mode, "disabled") || str_eq(mode, "false") || str_eq(mode, "0")))
+		return;
+	bool max = mode && str_eq(mode, "max");
+	for (size_t k = 0; k < b->graph->n_targets; k++) {
+		const struct graph_target *t = &b->graph->targets[k];
+		char plat[128];
+		oci_platform_string(&t->platform, plat, sizeof(plat));
+		_cleanup_free_ char *key = b->graph->n_targets > 1
+		                                   ? xasprintf("buildx.build.provenance/%s", plat)
+		                                   : xstrdup("buildx.build.provenance");
+		json_object_set_new(j, key, attest_provenance(b, t, max));
+	}
+}
+
 static int write_metadata(
         struct build *b, const struct built *v, const struct oci_descriptor *d, struct error *err)
 {
 	char dstr[DIGEST_STR_MAX];
 	_cleanup_json_ json_t *j = json_object();
+	add_provenance(b, j);
 	json_object_set_new(j, "buildx.build.ref", json_str(b->id));
 	json_object_set_new(j, "containerimage.config.digest", json_str(digest_str(&v->id, dstr)));
 	if (d->media_type) {
@@ -621,7 +736,12 @@ static int put_out(struct build *b, struct output_spec *s, struct built *v,
 	_cleanup_free_ struct export_image *images = new0(struct export_image, n);
 	int rc = output_names(b, s, &names, err);
 	for (size_t i = 0; i < n; i++)
-		images[i] = (struct export_image){&v[i].config, v[i].json, names};
+		images[i] = (struct export_image){
+		        &v[i].config, v[i].json, names, v[i].attests, v[i].n_attests};
+	if (v[0].n_attests && (s->kind & (OUT_DOCKER | OUT_TAR | OUT_LOCAL)))
+		ui_step_note(b->ui, UI_EXPORT,
+		        "attestations go into OCI layouts and registries only: not into %s",
+		        s->dest ? s->dest : "the engine");
 	if (rc >= 0 && s->push) {
 		rc = push_one(b, s, images, &names, desc, err);
 	} else if (rc >= 0) {
@@ -657,6 +777,9 @@ static int keep_image(
 	}
 	if (fetch_remote(b, tops, err) < 0)
 		return -1;
+	for (size_t k = 0; k < b->graph->n_targets; k++)
+		if (attest_keep(b->store, &v[k].id, v[k].attests, v[k].n_attests, err) < 0)
+			return -1;
 	for (size_t i = 0; i < b->n_outputs; i++)
 		if (b->outputs[i].kind == OUT_IMAGE &&
 		        tag_images(b, &b->outputs[i].names, v, err) < 0)
@@ -699,6 +822,9 @@ int build_outputs(struct build *b, const struct solve_output *outputs, struct er
 			rc = build_squash(b, &tops[k], err);
 		if (rc >= 0)
 			rc = make_config(b, t, tops[k], outputs, &v[k], err);
+		if (rc >= 0)
+			rc = attest_make(b, t, tops[k], &v[k].config, v[k].attests, err);
+		v[k].n_attests = (size_t)MAX(rc, 0);
 	}
 	if (rc >= 0)
 		rc = make_outputs(b, v, tops, err);
@@ -709,6 +835,7 @@ int build_outputs(struct build *b, const struct solve_output *outputs, struct er
 	for (size_t k = 0; k < n; k++) {
 		oci_image_release(&v[k].config);
 		free(v[k].json);
+		attest_release(v[k].attests, v[k].n_attests);
 	}
 	return rc;
 }

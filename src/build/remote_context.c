@@ -4,6 +4,7 @@
  * An archive or repository becomes a layer of its own in the store, keyed by its bytes or commit,
  * so that the same context is unpacked once. .dockerignore does not apply to them (SEMANTICS 50).
  */
+#include "build/attest.h"
 #include "build/internal.h"
 
 #include <errno.h>
@@ -186,6 +187,8 @@ static int use_http(
 	registry_http_release(&rq);
 	if (rc < 0 || sink_finish(to, err) < 0)
 		return -1;
+	char hex[DIGEST_HEX_MAX];
+	attest_material(b, url, "sha256", digest_hex(&digest, hex));
 	_cleanup_close_ int fd = -1;
 	if (store_blob_open(b->store, &digest, &fd, &size, err) < 0)
 		return -1;
@@ -228,6 +231,9 @@ static int use_git(struct build *b, const struct git_ref *g, struct error *err)
 	if (source_git_resolve(&c.what, &commit, err) < 0)
 		return -1;
 	c.commit = commit;
+	_cleanup_free_ char *uri =
+	        xasprintf("%s%s%s", g->url, g->ref ? "#" : "", str_or_empty(g->ref));
+	attest_material(b, uri, strlen(commit) == 40 ? "sha1" : "sha256", commit);
 	_cleanup_free_ char *id = xasprintf("%s %s %s %d %d", g->url, commit,
 	        str_or_empty(g->subdir), c.what.keep_git_dir, c.what.submodules);
 	struct digest key;

@@ -4,6 +4,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "build/attest.h"
 #include "build/internal.h"
 #include "build/push.h"
 
@@ -66,19 +67,25 @@ static bool platform_wanted(const struct transfer *t, const struct oci_platform 
 struct push_image {
 	struct oci_image config;
 	char *json;
+	struct image_attestation attests[2];
+	size_t n_attests;
 };
 
 static int read_images(struct store *s, const struct store_image *v, size_t n,
-        struct push_image *im, struct export_image *ret, struct error *err)
+        struct push_image *im, const struct strv *names, struct export_image *ret,
+        struct error *err)
 {
 	for (size_t i = 0; i < n; i++) {
 		size_t len;
 		oci_image_init(&im[i].config);
 		if (store_image_config(s, &v[i].id, &im[i].config, err) < 0 ||
 		        store_blob_read_all(s, &v[i].id, (size_t)8 << 20, &im[i].json, &len, err) <
-		                0)
+		                0 ||
+		        attest_kept(s, &v[i].id, im[i].attests, ARRAY_SIZE(im[i].attests),
+		                &im[i].n_attests, err) < 0)
 			return -1;
-		ret[i] = (struct export_image){.config = &im[i].config, .config_json = im[i].json};
+		ret[i] = (struct export_image){
+		        &im[i].config, im[i].json, *names, im[i].attests, im[i].n_attests};
 	}
 	return 0;
 }
@@ -98,13 +105,17 @@ static int push_all(struct transfer *t, struct push_target *to, const struct sto
 	        .level = t->o->level,
 	        .force_compression = t->o->force_compression,
 	        .oci_mediatypes = true};
-	int rc = read_images(t->b.store, v, n, im, images, err);
+	struct strv names = STRV_INIT;
+	strv_add_take(&names, oci_ref_string(&t->ref));
+	int rc = read_images(t->b.store, v, n, im, &names, images, err);
 	if (rc >= 0)
 		rc = push_images(to, images, n, &o, ret, err);
 	for (size_t i = 0; i < n; i++) {
 		oci_image_release(&im[i].config);
 		free(im[i].json);
+		attest_release(im[i].attests, im[i].n_attests);
 	}
+	strv_release(&names);
 	return rc;
 }
 

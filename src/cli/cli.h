@@ -65,6 +65,7 @@ int cmd_du(int argc, char **argv);
 int cmd_fsck(int argc, char **argv);
 int cmd_history(int argc, char **argv);
 int cmd_inspect(int argc, char **argv);
+int cmd_sbom(int argc, char **argv);
 int cmd_load(int argc, char **argv);
 int cmd_login(int argc, char **argv);
 int cmd_logout(int argc, char **argv);

@@ -16,7 +16,9 @@
 
 struct args {
 	struct build_options o;
-	struct strv build_args, secrets, ssh, resources;
+	struct strv build_args, secrets, ssh, resources, attests;
+	const char *provenance, *sbom, *attest_form;
+	char *builder_id;
 	const char *progress, *call, *format, *epoch, *on_error;
 	bool quiet, check, push, load;
 };
@@ -27,7 +29,7 @@ static void args_release(struct args *a)
 	struct strv *lists[] = {&o->tags, &o->build_args, &o->labels, &o->annotations, &o->contexts,
 	        &o->add_hosts, &o->ulimits, &o->no_cache_filter, &o->allow, &o->platforms,
 	        &o->outputs, &o->cache_from, &o->cache_to, &a->build_args, &a->secrets, &a->ssh,
-	        &a->resources};
+	        &a->resources, &a->attests};
 	for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
 		strv_release(lists[i]);
 	for (size_t i = 0; i < o->n_secrets; i++) {
@@ -42,6 +44,7 @@ static void args_release(struct args *a)
 		free(o->ssh[i].socket);
 	}
 	free(o->ssh);
+	free(a->builder_id);
 }
 
 /* --- values of flags ------------------------------------------------------------------------- */
@@ -176,6 +179,94 @@ static int add_resource(struct build_options *o, const char *spec, struct error 
 	return 0;
 }
 
+/* set_attest - one key of --provenance, --sbom or --attest. */
+static int set_attest(struct args *a, const char *flag, bool sbom, const char *k, const char *v,
+        struct error *err)
+{
+	static const char *const keys[] = {"mode", "builder-id", "version", "disabled", "type"};
+	struct build_attest *t = &a->o.attest;
+	bool *on = sbom ? &t->sbom : &t->provenance;
+	if (str_eq(k, "disabled")) {
+		*on = str_eq(v, "false") || str_eq(v, "0");
+	} else if (!sbom && str_eq(k, "mode") && (str_eq(v, "min") || str_eq(v, "max"))) {
+		t->provenance_max = str_eq(v, "max");
+	} else if (!sbom && str_eq(k, "builder-id")) {
+		free(a->builder_id);
+		a->builder_id = xstrdup(v);
+		t->builder_id = a->builder_id;
+	} else if (!sbom && str_eq(k, "version") && str_eq(v, "v1")) {
+		return 0;
+	} else if (sbom && str_eq(k, "generator")) {
+		(void)err_set(err, ERR_USAGE, "%s: generator images are not supported", flag);
+		return err_hint(err, "strake reads the image's package databases itself");
+	} else if (!sbom && (str_eq(k, "mode") || str_eq(k, "version"))) {
+		return err_set(err, ERR_USAGE, "%s: %s=%s: %s is expected", flag, k, v,
+		        str_eq(k, "mode") ? "min or max" : "v1");
+	} else {
+		(void)err_set(err, ERR_USAGE, "%s: unknown key %s", flag, k);
+		const char *near = human_nearest(k, keys, ARRAY_SIZE(keys));
+		return near ? err_hint(err, "did you mean %s?", near) : -1;
+	}
+	return 0;
+}
+
+/* attest_word - one word of a SPEC: KEY=VALUE, or true or false where it stands alone. */
+static int attest_word(
+        struct args *a, const char *flag, bool typed, bool sbom, char *word, struct error *err)
+{
+	bool *on = sbom ? &a->o.attest.sbom : &a->o.attest.provenance;
+	char *eq = strchr(word, '=');
+	if (eq) {
+		*eq = '\0';
+		return !typed && str_eq(word, "type")
+		               ? 0
+		               : set_attest(a, flag, sbom, word, eq + 1, err);
+	}
+	*on = str_eq(word, "true") || str_eq(word, "1");
+	if (typed && (*on || str_eq(word, "false") || str_eq(word, "0")))
+		return 0;
+	return err_set(err, ERR_USAGE, "%s: %sKEY=VALUE is expected", flag,
+	        typed ? "true, false or " : "");
+}
+
+/* take_attest - type NULL: it is in the spec. */
+static int take_attest(
+        struct args *a, const char *flag, const char *type, const char *spec, struct error *err)
+{
+	_cleanup_free_ char *shown = xasprintf("%s %s", flag, spec);
+	_cleanup_free_ char *given = type ? xstrdup(type) : csv_get(spec, "type");
+	bool sbom = given && str_eq(given, "sbom");
+	if (!given || (!sbom && !str_eq(given, "provenance")))
+		return err_set(
+		        err, ERR_USAGE, "%s: type=provenance or type=sbom is expected", shown);
+	*(sbom ? &a->o.attest.sbom : &a->o.attest.provenance) = true;
+	struct strv words = STRV_INIT;
+	int rc = 0;
+	strv_split(&words, spec, ",");
+	for (size_t i = 0; i < words.n && rc >= 0; i++)
+		rc = attest_word(a, shown, type != NULL, sbom, words.v[i], err);
+	strv_release(&words);
+	return rc;
+}
+
+static int take_attests(struct args *a, struct error *err)
+{
+	for (size_t i = 0; i < a->attests.n; i++)
+		if (take_attest(a, "--attest", NULL, a->attests.v[i], err) < 0)
+			return -1;
+	if (a->provenance && take_attest(a, "--provenance", "provenance", a->provenance, err) < 0)
+		return -1;
+	if (a->sbom && take_attest(a, "--sbom", "sbom", a->sbom, err) < 0)
+		return -1;
+	if (!a->attest_form)
+		return 0;
+	a->o.attest.referrers = str_eq(a->attest_form, "referrers");
+	if (!a->o.attest.referrers && !str_eq(a->attest_form, "index"))
+		return err_set(err, ERR_USAGE, "--attest-form %s: index or referrers is expected",
+		        a->attest_form);
+	return 0;
+}
+
 /* check_pairs - every entry must be KEY=VALUE. */
 static int check_pairs(const char *flag, const struct strv *v, struct error *err)
 {
@@ -294,7 +385,7 @@ static int take_values(struct args *a, struct error *err)
 	if (check_pairs("--label", &o->labels, err) < 0 ||
 	        check_pairs("--annotation", &o->annotations, err) < 0 ||
 	        check_pairs("--build-context", &o->contexts, err) < 0 ||
-	        take_build_args(a, err) < 0 || take_epoch(a, err) < 0 ||
+	        take_build_args(a, err) < 0 || take_epoch(a, err) < 0 || take_attests(a, err) < 0 ||
 	        take_builtin_args(a, err) < 0)
 		return -1;
 	for (size_t i = 0; i < a->secrets.n; i++)
@@ -475,7 +566,15 @@ static int build_command(int argc, char **argv, bool explain)
 	                "hand the image to a running docker or podman"},
 	        {"platform", 0, CLI_LIST, &o->platforms, "P", "linux/amd64, linux/arm64, ..."},
 	        {"label", 0, CLI_LIST, &o->labels, "K=V", "label on the image"},
-	        {"annotation", 0, CLI_LIST, &o->annotations, "K=V", "annotation on the manifest"},
+	        {"annotation", 0, CLI_LIST, &o->annotations, "[T:]K=V",
+	                "annotation; T: manifest, index, manifest[linux/amd64], ..."},
+	        {"provenance", 0, CLI_OPT_STR, &a.provenance, "MODE",
+	                "attach where it comes from: true, mode=min, mode=max"},
+	        {"sbom", 0, CLI_OPT_STR, &a.sbom, "BOOL", "attach the list of its packages"},
+	        {"attest", 0, CLI_LIST, &a.attests, "SPEC",
+	                "type=provenance,mode=max or type=sbom"},
+	        {"attest-form", 0, CLI_STR, &a.attest_form, "FORM",
+	                "index (as BuildKit; default) or referrers (OCI 1.1)"},
 	        {"source-date-epoch", 0, CLI_STR, &peers.epoch, "SECONDS",
 	                "time of the image, its history and new directories"},
 	        {"iidfile", 0, CLI_STR, &o->iidfile, "FILE", "write the image id to a file"},
@@ -519,9 +618,6 @@ static int build_command(int argc, char **argv, bool explain)
 	        {"call", 0, CLI_STR, &a.call, "WHAT", "build, check, outline, targets"},
 	        {"format", 0, CLI_STR, &a.format, "FMT",
 	                "of --check, --call, --explain, --dry-run: text, json; of the image: oci"},
-	        {"attest", 0, CLI_ABSENT, NULL, NULL, NULL},
-	        {"provenance", 0, CLI_ABSENT, NULL, NULL, NULL},
-	        {"sbom", 0, CLI_ABSENT, NULL, NULL, NULL},
 	        {"authfile", 0, CLI_STR, &peers.authfile, "FILE",
 	                "instead of docker's config.json"},
 	        {.name = "", .type = CLI_MORE, .dest = peers.table},

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "base/human.h"
+#include "build/attest.h"
 #include "codec/json.h"
 #include "cli/template.h"
 #include "container/container.h"
@@ -185,6 +186,16 @@ static json_t *describe(struct store *s, const struct store_image *si, struct er
 	        json_pack("{s:s,s:O}", "Type", "layers", "Layers",
 	                json_object_get(json_object_get(config, "rootfs"), "diff_ids")));
 	json_object_set(j, "History", json_object_get(config, "history"));
+	struct image_attestation a[2];
+	size_t n_a = 0;
+	if (attest_kept(s, &si->id, a, ARRAY_SIZE(a), &n_a, err) < 0) {
+		json_decref(j);
+		return NULL;
+	}
+	for (size_t i = 0; i < n_a; i++)
+		json_object_set(j, str_eq(a[i].type, ATTEST_SPDX) ? "SBOM" : "Provenance",
+		        (json_t *)(uintptr_t)a[i].predicate);
+	attest_release(a, n_a);
 	return j;
 }
 

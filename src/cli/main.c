@@ -36,6 +36,7 @@ static const struct cli_command commands[] = {
         {"load", NULL, "Read images from a file", cmd_load},
         {"inspect", NULL, "Show an image's configuration", cmd_inspect},
         {"history", NULL, "Show the steps that made an image", cmd_history},
+        {"sbom", NULL, "List the packages in an image, as SPDX", cmd_sbom},
         {"tag", NULL, "Give an image another name", cmd_tag},
         {"rmi", NULL, "Remove images", cmd_rmi},
         {"volume", NULL, "Named volumes: volume ls|create|rm|inspect|prune", cmd_volume},

@@ -2,7 +2,8 @@
 #include "base/log.h"
 #include "export/internal.h"
 
-static int check(size_t n, const struct export_options *o, struct error *err)
+static int check(const struct export_image *images, size_t n, const struct export_options *o,
+        struct error *err)
 {
 	if (n == 0)
 		return err_set(err, ERR_INTERNAL, "nothing to export");
@@ -19,10 +20,16 @@ static int check(size_t n, const struct export_options *o, struct error *err)
 		        err, ERR_USAGE, "a docker archive is a tar; tar=false needs type=oci");
 	if (o->type == EXPORT_OCI && !o->tar && str_eq(o->dest, "-"))
 		return err_set(err, ERR_USAGE, "tar=false needs dest=DIRECTORY");
-	if (o->annotations && !o->oci_mediatypes)
+	if (o->n_annotations && !o->oci_mediatypes)
 		return err_set(err, ERR_USAGE,
 		        "docker's media types have no annotations: leave out oci-mediatypes=false");
-	if (o->index_annotations && n == 1 && !o->index) {
+	bool on_index = false, indexed = n > 1 || o->index;
+	for (size_t i = 0; i < o->n_annotations; i++)
+		on_index |= o->annotations[i].kind == EXPORT_ON_INDEX ||
+		            o->annotations[i].kind == EXPORT_ON_INDEX_DESCRIPTOR;
+	for (size_t i = 0; i < n; i++)
+		indexed |= images[i].n_attestations && !o->attest_referrers;
+	if (on_index && !indexed) {
 		(void)err_set(
 		        err, ERR_USAGE, "there is no index to annotate: one platform is built");
 		return err_hint(err, "annotate the manifest instead");
@@ -53,7 +60,7 @@ int export_write(struct store *s, struct store_lease *l, const struct export_ima
 	struct export_options o = *opt;
 	if (o.type == EXPORT_DOCKER)
 		o.oci_mediatypes = true; /* of its OCI half; docker's own half has none */
-	if (check(n, &o, err) < 0)
+	if (check(images, n, &o, err) < 0)
 		return -1;
 	/* For a file system the manifest is only its name: no layer is compressed for it. */
 	if (o.type == EXPORT_TAR || o.type == EXPORT_LOCAL) {

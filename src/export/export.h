@@ -6,6 +6,7 @@
 
 #include "base/pool.h"
 #include "codec/stream.h"
+#include "image/attest.h"
 #include "oci/oci.h"
 #include "store/store.h"
 
@@ -14,10 +15,25 @@ enum export_type { EXPORT_OCI, EXPORT_DOCKER, EXPORT_TAR, EXPORT_LOCAL, EXPORT_R
 struct export_registry;
 
 struct export_image {
-	const struct oci_image *config; /* complete */
-	const char *config_json;        /* exact bytes of the config blob */
-	struct strv names;              /* canonical references; may be empty */
+	const struct oci_image *config;               /* complete */
+	const char *config_json;                      /* exact bytes of the config blob */
+	struct strv names;                            /* canonical references; may be empty */
+	const struct image_attestation *attestations; /* go into OCI and REGISTRY outputs alone */
+	size_t n_attestations;
 };
+enum export_annotation_kind {
+	EXPORT_ON_MANIFEST,
+	EXPORT_ON_MANIFEST_DESCRIPTOR,
+	EXPORT_ON_INDEX,
+	EXPORT_ON_INDEX_DESCRIPTOR, /* in index.json of a layout */
+};
+struct export_annotation {
+	enum export_annotation_kind kind;
+	bool has_platform; /* of manifests: only those for it */
+	struct oci_platform platform;
+	char *key, *value;
+};
+
 struct export_options {
 	enum export_type type;
 	const char *dest;             /* path; "-": stdout */
@@ -27,9 +43,10 @@ struct export_options {
 	bool force_compression;       /* recompress base layers too */
 	bool oci_mediatypes;          /* default true for EXPORT_OCI */
 	bool rewrite_timestamp;
-	int64_t epoch;       /* with rewrite_timestamp */
-	json_t *annotations; /* manifest annotations; may be NULL */
-	json_t *index_annotations;
+	int64_t epoch; /* with rewrite_timestamp */
+	const struct export_annotation *annotations;
+	size_t n_annotations;
+	bool attest_referrers; /* attestations as OCI referrers instead of inside the index */
 	unsigned n_threads;
 	bool platform_split;                    /* LOCAL, TAR: a directory each for the platforms */
 	bool index;                             /* OCI: an index even around a single manifest */

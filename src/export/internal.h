@@ -64,6 +64,9 @@ struct plan_image {
 	struct oci_descriptor *layers;
 	size_t n_layers;
 	const struct export_image *image;
+	/* what carries its attestations: blobs, and the manifests over them */
+	struct oci_descriptor *parts, *attests;
+	size_t n_parts, cap_parts, n_attests, cap_attests;
 };
 struct plan {
 	struct plan_image *images;
@@ -71,6 +74,8 @@ struct plan {
 	struct plan_blob *blobs; /* each digest once, sorted */
 	size_t n_blobs, cap_blobs;
 	struct oci_descriptor top; /* manifest, or index of several */
+	bool indexed;              /* top is an index */
+	bool referrers;            /* attestations are beside top, not inside */
 };
 void export_plan_release(struct plan *p);
 /* plan_make - compress what must be, write configs and manifests into the store as blobs. plain:
@@ -78,6 +83,22 @@ void export_plan_release(struct plan *p);
 int plan_make(struct plan *p, struct store *s, struct store_lease *l,
         const struct export_image *images, size_t n, const struct export_options *o, bool plain,
         struct pool *pool, struct error *err) must_check;
+
+/* plan_add_text - a small blob of the store that goes along. */
+int plan_add_text(struct plan *p, struct store *s, struct store_lease *l, const char *text,
+        const char *media_type, struct oci_descriptor *ret, struct error *err) must_check;
+
+/* --- attest.c -------------------------------------------------------------------------------- */
+
+/* export_annotations - those of a kind, for a platform (NULL: all); a new object or NULL. */
+json_t *export_annotations(const struct export_options *o, enum export_annotation_kind kind,
+        const struct oci_platform *platform) must_check;
+void plan_annotate(struct oci_descriptor *d, json_t *add); /* add is taken; may be NULL */
+/* plan_attestations - after the image's manifest is known. */
+int plan_attestations(struct plan *p, struct store *s, struct store_lease *l,
+        const struct export_options *o, struct plan_image *im, struct error *err) must_check;
+int plan_push_attestations(struct store *s, const struct plan_image *im,
+        const struct export_options *o, struct error *err) must_check;
 
 /* --- output.c -------------------------------------------------------------------------------- */
 

@@ -19,6 +19,12 @@ void export_plan_release(struct plan *p)
 		for (size_t k = 0; k < im->n_layers; k++)
 			oci_descriptor_release(&im->layers[k]);
 		free(im->layers);
+		for (size_t k = 0; k < im->n_parts; k++)
+			oci_descriptor_release(&im->parts[k]);
+		free(im->parts);
+		for (size_t k = 0; k < im->n_attests; k++)
+			oci_descriptor_release(&im->attests[k]);
+		free(im->attests);
 	}
 	free(p->images);
 	free(p->blobs);
@@ -41,7 +47,7 @@ static int blob_cmp(const void *a, const void *b)
 	return memcmp(x->digest.b, y->digest.b, sizeof(x->digest.b));
 }
 
-static int add_text(struct plan *p, struct store *s, struct store_lease *l, const char *text,
+int plan_add_text(struct plan *p, struct store *s, struct store_lease *l, const char *text,
         const char *media_type, struct oci_descriptor *ret, struct error *err)
 {
 	struct digest d;
@@ -211,7 +217,7 @@ static int plan_config(struct plan *p, struct store *s, struct store_lease *l,
 	                                    ? oci_image_encode(&im->config)
 	                                    : xstrdup(im->image->config_json);
 	const char *mt = docker ? DOCKER_MT_CONFIG : OCI_MT_CONFIG;
-	return add_text(p, s, l, text, mt, &im->config_desc, err);
+	return plan_add_text(p, s, l, text, mt, &im->config_desc, err);
 }
 
 static int plan_image(struct plan *p, struct store *s, struct store_lease *l,
@@ -241,29 +247,50 @@ static int plan_image(struct plan *p, struct store *s, struct store_lease *l,
 	if (plan_layers(p, &j, pool, n, err) < 0 ||
 	        plan_config(p, s, l, im, diff_ids, docker, err) < 0)
 		return -1;
+	const struct oci_platform *platform = &im->config.platform;
+	_cleanup_json_ json_t *notes = export_annotations(o, EXPORT_ON_MANIFEST, platform);
 	_cleanup_free_ char *manifest =
-	        image_manifest(&im->config_desc, im->layers, n, docker, o->annotations);
+	        image_manifest(&im->config_desc, im->layers, n, docker, notes);
 	const char *mt = docker ? DOCKER_MT_MANIFEST : OCI_MT_MANIFEST;
-	if (add_text(p, s, l, manifest, mt, &im->manifest, err) < 0)
+	if (plan_add_text(p, s, l, manifest, mt, &im->manifest, err) < 0)
 		return -1;
 	im->manifest.has_platform = true;
 	im->manifest.platform = im->config.platform;
-	return 0;
+	plan_annotate(
+	        &im->manifest, export_annotations(o, EXPORT_ON_MANIFEST_DESCRIPTOR, platform));
+	return o->type == EXPORT_DOCKER ? 0 : plan_attestations(p, s, l, o, im, err);
 }
 
 static int plan_top(struct plan *p, struct store *s, struct store_lease *l,
         const struct export_options *o, struct error *err)
 {
 	bool docker = !o->oci_mediatypes;
-	if (p->n_images == 1 && !o->index) {
+	size_t n = 0;
+	p->referrers = o->attest_referrers;
+	p->indexed = p->n_images > 1 || o->index;
+	for (size_t i = 0; i < p->n_images; i++) {
+		p->indexed |= p->images[i].n_attests && !p->referrers;
+		n += 1 + p->images[i].n_attests;
+	}
+	if (!p->indexed) {
 		oci_descriptor_copy(&p->top, &p->images[0].manifest);
 		return 0;
 	}
-	_cleanup_free_ struct oci_descriptor *v = new0(struct oci_descriptor, p->n_images);
+	/* The attestations after all images: some readers take the first manifest. */
+	_cleanup_free_ struct oci_descriptor *v = new0(struct oci_descriptor, n);
+	n = 0;
 	for (size_t i = 0; i < p->n_images; i++)
-		v[i] = p->images[i].manifest; /* borrowed */
-	_cleanup_free_ char *text = image_index(v, p->n_images, docker, o->index_annotations);
-	return add_text(p, s, l, text, docker ? DOCKER_MT_INDEX : OCI_MT_INDEX, &p->top, err);
+		v[n++] = p->images[i].manifest; /* borrowed */
+	for (size_t i = 0; i < p->n_images && !p->referrers; i++)
+		for (size_t k = 0; k < p->images[i].n_attests; k++)
+			v[n++] = p->images[i].attests[k];
+	_cleanup_json_ json_t *notes = export_annotations(o, EXPORT_ON_INDEX, NULL);
+	_cleanup_free_ char *text = image_index(v, n, docker, notes);
+	const char *mt = docker ? DOCKER_MT_INDEX : OCI_MT_INDEX;
+	if (plan_add_text(p, s, l, text, mt, &p->top, err) < 0)
+		return -1;
+	plan_annotate(&p->top, export_annotations(o, EXPORT_ON_INDEX_DESCRIPTOR, NULL));
+	return 0;
 }
 
 int plan_make(struct plan *p, struct store *s, struct store_lease *l,

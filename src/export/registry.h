@@ -36,7 +36,7 @@ int export_push_offer(struct store *s, const struct export_registry *r,
 /* export_push_blob - a blob of the store. */
 int export_push_blob(struct store *s, const struct export_registry *r,
         const struct oci_descriptor *d, struct error *err) must_check;
-/* export_push_manifest - under the tag, or by its digest alone. */
+/* export_push_manifest - under the tag, or by its digest alone. 1: listed as a referrer. */
 int export_push_manifest(const struct export_registry *r, const char *text, size_t n,
         const char *media_type, bool tag, struct error *err) must_check;
 

@@ -22,14 +22,13 @@ static int named_entry(const struct oci_descriptor *top, const char *name,
         struct oci_descriptor *ret, struct error *err)
 {
 	oci_descriptor_copy(ret, top);
-	json_decref(ret->annotations);
-	ret->annotations = NULL;
 	if (!name)
 		return 0;
 	struct oci_ref ref = {0};
 	if (oci_ref_parse(name, &ref, err) < 0)
 		return -1;
-	ret->annotations = json_object();
+	if (!ret->annotations)
+		ret->annotations = json_object();
 	json_object_set_new(ret->annotations, ANN_NAME, json_str(name));
 	if (ref.tag)
 		json_object_set_new(ret->annotations, ANN_REF, json_str(ref.tag));
@@ -59,11 +58,15 @@ static struct oci_descriptor *entries_add(struct entries *e)
 static int add_names(const struct plan *p, struct entries *e, struct error *err)
 {
 	const struct strv *names = &p->images[0].image->names;
-	if (names->n == 0)
-		return named_entry(&p->top, NULL, entries_add(e), err);
+	if (names->n == 0 && named_entry(&p->top, NULL, entries_add(e), err) < 0)
+		return -1;
 	for (size_t i = 0; i < names->n; i++)
 		if (named_entry(&p->top, names->v[i], entries_add(e), err) < 0)
 			return -1;
+	/* Readers of layouts find referrers in index.json itself. */
+	for (size_t i = 0; i < p->n_images && p->referrers; i++)
+		for (size_t k = 0; k < p->images[i].n_attests; k++)
+			oci_descriptor_copy(entries_add(e), &p->images[i].attests[k]);
 	return 0;
 }
 

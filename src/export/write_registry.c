@@ -179,12 +179,13 @@ int export_push_manifest(const struct export_registry *r, const char *text, size
 	        .path = r->ref->path,
 	        .tag = tagged ? r->ref->tag : NULL,
 	        .digest = tagged ? NULL : hex};
-	if (registry_put_manifest(r->client, &ref, text, n, media_type, &d, err) < 0)
+	int listed = registry_put_manifest(r->client, &ref, text, n, media_type, &d, err);
+	if (listed < 0)
 		return -1;
 	if (tag)
 		note(r, "pushing manifest for %s/%s%s%s@%s done", ref.domain, ref.path,
 		        tagged ? ":" : "", tagged ? ref.tag : "", hex);
-	return 0;
+	return listed;
 }
 
 /* --- layers ----------------------------------------------------------------------------------- */
@@ -329,10 +330,11 @@ int write_registry(
         struct store *s, const struct plan *p, const struct export_options *o, struct error *err)
 {
 	const struct export_registry *r = o->registry;
-	bool one = p->n_images == 1 && !o->index;
+	bool one = !p->indexed;
 	for (size_t i = 0; i < p->n_images; i++)
 		if (export_push_blob(s, r, &p->images[i].config_desc, err) < 0 ||
-		        push_text(s, r, &p->images[i].manifest, one, err) < 0)
+		        push_text(s, r, &p->images[i].manifest, one, err) < 0 ||
+		        plan_push_attestations(s, &p->images[i], o, err) < 0)
 			return -1;
 	return one ? 0 : push_text(s, r, &p->top, true, err);
 }

@@ -281,8 +281,6 @@ int device_parse(const char *text, char **ret, struct error *err) must_check;
 bool is_http_url(const char *s);
 /* url_filename - base name of the URL's path, made safe; "__unnamed__" if it has none. */
 char *url_filename(const char *url) must_check;
-/* redact_urls - user names and passwords in URLs as xxxxx: they must not reach history or logs. */
-const char *redact_urls(struct arena *a, const char *text);
 
 /* names.c: "[builder 2/4] RUN ..." */
 const char *shown_name(struct plan *p, struct stage *s, const struct oci_platform *pl,

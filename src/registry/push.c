@@ -649,5 +649,5 @@ int registry_put_manifest(struct registry_client *c, const struct oci_ref *ref, 
 		return client_refused(ep, what, &resp, err);
 	}
 	*ret_digest = d;
-	return 0;
+	return http_header(&resp, "oci-subject") != NULL;
 }

@@ -62,6 +62,8 @@ int registry_put_blob(struct registry_client *c, const struct oci_ref *ref, cons
  * computes and commits. */
 struct sink *registry_upload_sink(struct registry_client *c, const struct oci_ref *ref,
         struct digest *ret_digest, uint64_t *ret_size);
+/* registry_put_manifest - 1: the registry says that it lists the manifest as a referrer of its
+ * subject; 0: it does not, and whoever wants that keeps the index of the fallback tag. */
 int registry_put_manifest(struct registry_client *c, const struct oci_ref *ref, const char *p,
         size_t n, const char *media_type, struct digest *ret_digest, struct error *err) must_check;
 

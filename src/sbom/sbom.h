@@ -47,10 +47,9 @@ void sbom_release(struct sbom *s);
 int sbom_scan(
         const struct treeview *v, const int *fds, struct sbom *ret, struct error *err) must_check;
 
-/* sbom_spdx - an SPDX 2.3 document. name: of the image; id: its config digest, which also makes
- * the document's namespace; created: RFC 3339. */
-json_t *sbom_spdx(
-        const struct sbom *s, const char *name, const char *id, const char *created) must_check;
+/* sbom_spdx - an SPDX 2.3 document. name: of the image; created: RFC 3339. Its namespace is made
+ * from what it says, not from a digest of the image: that changes when only times do. */
+json_t *sbom_spdx(const struct sbom *s, const char *name, const char *created) must_check;
 
 /* --- the parsers: pure, bounded, for any bytes ------------------------------------------------ */
 

@@ -123,12 +123,11 @@ static json_t *package_json(const struct sbom_package *p, const char *id)
 	return o;
 }
 
-static json_t *image_json(const struct sbom *s, const char *name, const char *id)
+static json_t *image_json(const struct sbom *s, const char *name)
 {
 	json_t *o = json_object();
 	set(o, "SPDXID", "SPDXRef-Image");
 	set(o, "name", name);
-	set(o, "versionInfo", id);
 	set(o, "supplier", "NOASSERTION");
 	set(o, "downloadLocation", "NOASSERTION");
 	json_object_set_new(o, "filesAnalyzed", json_false());
@@ -172,20 +171,34 @@ static char *whole_seconds(const char *created)
 	                                          : xstrdup("1970-01-01T00:00:00Z");
 }
 
-json_t *sbom_spdx(const struct sbom *s, const char *name, const char *id, const char *created)
+static char *namespace_of(const struct sbom *s, const char *name, const char *when)
+{
+	struct sha256 h;
+	struct digest d;
+	char hex[DIGEST_HEX_MAX];
+	sha256_init(&h);
+	sha256_str(&h, name);
+	sha256_str(&h, when);
+	for (size_t i = 0; i < s->n; i++) {
+		sha256_str(&h, s->v[i].purl);
+		sha256_str(&h, s->v[i].found_in);
+	}
+	sha256_final(&h, &d);
+	return xasprintf("https://spdx.org/spdxdocs/strake-%s", digest_hex(&d, hex));
+}
+
+json_t *sbom_spdx(const struct sbom *s, const char *name, const char *created)
 {
 	json_t *o = json_object(), *packages = json_array(), *relations = json_array();
 	_cleanup_free_ char *when = whole_seconds(created);
-	const char *colon = strchr(id, ':');
-	_cleanup_free_ char *ns =
-	        xasprintf("https://spdx.org/spdxdocs/strake-%s", colon ? colon + 1 : id);
+	_cleanup_free_ char *ns = namespace_of(s, name, when);
 	set(o, "spdxVersion", "SPDX-2.3");
 	set(o, "dataLicense", "CC0-1.0");
 	set(o, "SPDXID", "SPDXRef-DOCUMENT");
 	set(o, "name", name);
 	set(o, "documentNamespace", ns);
 	json_object_set_new(o, "creationInfo", creation(s, when));
-	json_array_append_new(packages, image_json(s, name, id));
+	json_array_append_new(packages, image_json(s, name));
 	json_array_append_new(
 	        relations, relation("SPDXRef-DOCUMENT", "DESCRIBES", "SPDXRef-Image"));
 	for (size_t i = 0; i < s->n; i++) {

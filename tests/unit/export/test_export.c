@@ -482,9 +482,11 @@ static void test_refusals(struct store *s, struct store_lease *l)
 	is_int(write_out(s, l, EXPORT_OCI, "no/such/x.tar", &o, NULL), ERR_SYSTEM, "no directory");
 	is_int(write_out(s, l, EXPORT_OCI, "layout", &o, NULL), ERR_USAGE,
 	        "a directory is no file");
-	o.index_annotations = json_object();
+	struct export_annotation on_index = {
+	        .kind = EXPORT_ON_INDEX, .key = (char *)"k", .value = (char *)"v"};
+	o.annotations = &on_index;
+	o.n_annotations = 1;
 	is_int(write_out(s, l, EXPORT_OCI, "x.tar", &o, NULL), ERR_USAGE, "no index to annotate");
-	json_decref(o.index_annotations);
 	struct stat st;
 	_cleanup_free_ char *x = in_dir("x.tar"), *ln = in_dir("link.tar"), *to = in_dir("to.tar");
 	ok(stat(x, &st) < 0, "nothing is left behind");

@@ -213,11 +213,11 @@ static void spdx(void)
 	sbom_parse_npm(&s, END("{\"name\":\"b\",\"version\":\"1\",\"license\":\"SEE LICENSE\"}"),
 	        "node_modules/b/package.json");
 	strv_add(&s.notes, "a note");
-	_cleanup_json_ json_t *j = sbom_spdx(&s, "n", "sha256:ab", "2026-11-21T06:00:00.5Z");
+	_cleanup_json_ json_t *j = sbom_spdx(&s, "n", "2026-11-21T06:00:00.5Z");
 	json_t *creation = json_get_obj(j, "creationInfo"),
 	       *packages = json_get_array(j, "packages");
 	is_str(json_get_str(j, "spdxVersion"), "SPDX-2.3", "version");
-	is_str(json_get_str(j, "documentNamespace"), "https://spdx.org/spdxdocs/strake-ab",
+	ok(str_starts(json_get_str(j, "documentNamespace"), "https://spdx.org/spdxdocs/strake-"),
 	        "namespace");
 	is_str(json_get_str(creation, "created"), "2026-11-21T06:00:00Z", "whole seconds");
 	is_str(json_get_str(creation, "comment"), "a note", "notes");
