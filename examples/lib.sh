@@ -35,9 +35,9 @@ fail() {
 prints() {
 	local text=$1 out
 	shift
-	out=$("$@" 2>&1) || { echo "$out" >&2; fail "exit code $?: $*"; }
-	printf '%s\n' "$out"
-	[[ $out == *"$text"* ]] || fail "'$text' is expected of: $*"
+	out=$("$@" 2>&1) || { fail "exit code $?, and: $out"; }
+	printf '%s\n' "$out" | cut -c1-200
+	[[ $out == *"$text"* ]] || fail "'$text' is expected of: ${*:0:6}"
 }
 
 # refuses TEXT COMMAND... - the command fails and its output holds TEXT
@@ -45,8 +45,8 @@ refuses() {
 	local text=$1 out
 	shift
 	if out=$("$@" 2>&1); then fail "no error from: $*"; fi
-	printf '%s\n' "$out"
-	[[ $out == *"$text"* ]] || fail "'$text' is expected of: $*"
+	printf '%s\n' "$out" | cut -c1-200
+	[[ $out == *"$text"* ]] || fail "'$text' is expected of: ${*:0:6}"
 }
 
 # smaller IMAGE IMAGE - the first takes less than the second, say the stage it was built in
@@ -90,7 +90,7 @@ for w in (c.get("Entrypoint") or []) + (c.get("Cmd") or []): print(w, end="\0")'
 test = json.load(sys.stdin)["Test"]
 assert test[0] == "CMD-SHELL", test
 print(test[1])')
-		probe="{ $probe; } >/dev/null 2>&1 && echo healthy"
+		probe="( $probe ) >/dev/null 2>&1 && echo healthy"
 	fi
 	prints "$text" strake run --rm -v "$(busybox):/busybox:ro" --entrypoint /busybox "$image" sh -c '
 		"$@" & server=$!

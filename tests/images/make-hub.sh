@@ -18,7 +18,7 @@ export STRAKE_STORE=$hub/store LC_ALL=C
 
 say() { echo "make-hub: $*" >&2; }
 
-# names NAME: the references of hub/NAME; needs NAME: the folders and layouts it is built upon
+# names NAME: the references of hub/NAME; needs NAME: the folders it is built upon, and @layouts
 names() { sed -n "s/^$1://p" "$here/hub/names" | sed 's/<.*//'; }
 needs() { sed -n "s/^$1:.*<//p" "$here/hub/names"; }
 is_hub() { [ -d "$here/hub/$1" ]; }
@@ -28,7 +28,7 @@ if [ $# = 0 ]; then
 	exit 2
 fi
 if [ "$1" = --list ]; then
-	sed -n 's/:.*//p' "$here/hub/names"
+	sed -n 's/^\([a-z][^:]*\):.*/\1/p' "$here/hub/names"
 	exit
 fi
 [ "$1" != all ] || set -- $("$0" --list)
@@ -44,7 +44,7 @@ layouts=()
 collect() {
 	local n
 	for n in $(needs "$1"); do
-		if is_hub "$n" && [ "$n" != "$1" ]; then collect "$n"; else layouts+=("$n"); fi
+		case $n in @*) layouts+=("${n#@}") ;; *) collect "$n" ;; esac
 	done
 }
 for name; do
@@ -59,7 +59,7 @@ key() {
 		(cd "$here/hub/$1" && find . -type f | sort | xargs sha256sum)
 		local n
 		for n in $(needs "$1"); do
-			if is_hub "$n" && [ "$n" != "$1" ]; then key "$n"; else cat "$cache/images/$n.key"; fi
+			case $n in @*) cat "$cache/images/${n#@}.key" ;; *) key "$n" ;; esac
 		done
 	} | sha256sum | cut -d' ' -f1
 }
@@ -99,20 +99,19 @@ push() { # REFERENCE as it is on Docker Hub; multi-platform ones come as a layou
 }
 
 contexts() { # --build-context flags for the layouts NAME stands on
-	local n ref tag
+	local n
 	for n in $(needs "$1"); do
-		if ! is_hub "$n" || [ "$n" = "$1" ]; then
-			tag=latest ref=$n
-			[ "$n" != debian ] || { tag=bookworm-slim ref=debian:$tag; }
-			echo "--build-context=$ref=oci-layout://$cache/images/$n:$tag"
-		fi
+		case $n in
+		@debian) echo "--build-context=debian:bookworm-slim=oci-layout://$cache/images/debian:bookworm-slim" ;;
+		@*) echo "--build-context=${n#@}=oci-layout://$cache/images/${n#@}:latest" ;;
+		esac
 	done
 }
 
 make_one() {
 	local name=$1 n ref tags=() start=$SECONDS log=$hub/$1.log
 	for n in $(needs "$name"); do
-		if is_hub "$n" && [ "$n" != "$name" ]; then make_one "$n"; fi
+		case $n in @*) ;; *) make_one "$n" ;; esac
 	done
 	if fresh "$name"; then
 		return
