@@ -10,6 +10,7 @@
 #include "build/cache.h"
 #include "build/exec_run.h"
 #include "codec/json.h"
+#include "layer/leak.h"
 
 void build_result_release(struct build_result *r)
 {
@@ -88,6 +89,19 @@ int build_enter(struct build *b, struct error *err)
 	b->sandbox = sandbox_context_new(store_lease_dirfd(b->lease));
 	ui_live(b->ui);
 	return 0;
+}
+
+/* open_leaks - the values that must not be in what this build makes. */
+static void open_leaks(struct build *b)
+{
+	if (!b->o->n_secrets)
+		return;
+	b->leaks = leak_values_new();
+	for (size_t i = 0; i < b->o->n_secrets; i++)
+		if (b->o->secrets[i].data)
+			leak_values_add(b->leaks, b->o->secrets[i].id, b->o->secrets[i].data,
+			        b->o->secrets[i].len);
+	leak_values_ready(b->leaks);
 }
 
 /* --- solve ports ----------------------------------------------------------------------------- */
@@ -513,6 +527,7 @@ int build_run(struct store *store, const struct build_options *o, struct build_r
 	struct ui_options uo = {
 	        .mode = o->progress, .fd = STDERR_FILENO, .no_color = getenv("NO_COLOR") != NULL};
 	b.ui = ui_new(&uo);
+	open_leaks(&b);
 	int rc = store_lease_new(store, &b.lease, err);
 	if (rc >= 0)
 		rc = run_stages(&b, err);
@@ -539,6 +554,7 @@ int build_run(struct store *store, const struct build_options *o, struct build_r
 	build_free_caches(&b);
 	registry_client_free(b.registry);
 	pool_free(b.pool);
+	leak_values_free(b.leaks);
 	steps_free(&b);
 	graph_free(b.graph);
 	for (size_t i = 0; i < b.n_images; i++)

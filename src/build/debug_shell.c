@@ -11,6 +11,7 @@
 #include "build/terminal.h"
 #include "codec/json.h"
 #include "layer/layer.h"
+#include "sys/owner.h"
 
 /* shell_of - the shell that the step's shell form names; /bin/sh for an exec form. */
 static void shell_of(const struct strv *argv, struct strv *ret)
@@ -38,6 +39,7 @@ static int run_above(struct build *b, struct sandbox_spec *s, const struct build
         int root_fd, const volatile int *sig, int *ret_exit, struct error *err)
 {
 	struct layer_dir up = {.fd = -1, .tree_fd = -1}, work = up;
+	_cleanup_close_ int owners = -1;
 	int rc = layer_dir_new(b, &up, err);
 	if (rc >= 0)
 		rc = layer_dir_new(b, &work, err);
@@ -46,12 +48,18 @@ static int run_above(struct build *b, struct sandbox_spec *s, const struct build
 		rc = layer_prepare_upper(up.tree_fd, &lower->v, b->single_id, err);
 	} else if (rc >= 0 &&
 	           (fstat(root_fd, &st) < 0 || fchown(up.tree_fd, st.st_uid, st.st_gid) < 0 ||
-	                   fchmod(up.tree_fd, st.st_mode & 07777) < 0)) {
+	                   fchmod(up.tree_fd, st.st_mode & 07777) < 0 ||
+	                   (b->single_id && sys_owner_copy(root_fd, up.tree_fd) < 0))) {
 		rc = err_sys(err, errno, "preparing the shell's root directory");
 	}
 	if (rc >= 0) {
 		s->upper_fd = up.tree_fd;
 		s->work_fd = work.tree_fd;
+		s->single_id = b->single_id;
+		if (b->single_id && s->owners_fd <= 0)
+			rc = s->owners_fd = owners = layer_owner_log(&lower->v, lower->fds, err);
+	}
+	if (rc >= 0) {
 		rc = open_terminal(b, s, sig, ret_exit, err);
 	}
 	layer_dir_release(&up);

@@ -11,6 +11,7 @@
 #include "build/exec_run.h"
 #include "build/why.h"
 #include "layer/layer.h"
+#include "layer/leak.h"
 #include "sys/owner.h"
 #include "sys/path.h"
 
@@ -315,7 +316,8 @@ static int make_mounts(struct build *b, const struct graph_node *n, const struct
 struct run_log {
 	struct build *b;
 	const struct graph_node *n;
-	int file; /* log on disk; opened at the first byte */
+	int file;                 /* log on disk; opened at the first byte */
+	struct leak_mask mask[2]; /* stdout, stderr: values of secrets are not shown */
 };
 
 static void drop_log(struct run_log *l)
@@ -324,7 +326,7 @@ static void drop_log(struct run_log *l)
 	l->file = -2; /* a build does not fail for want of a log */
 }
 
-static void log_bytes(struct run_log *l, bool is_stderr, const char *p, size_t len)
+static void log_plain(struct run_log *l, bool is_stderr, const char *p, size_t len)
 {
 	ui_step_log(l->b->ui, UI_NODE_ID(l->n), is_stderr, p, len);
 	if (l->file == -1) {
@@ -337,6 +339,29 @@ static void log_bytes(struct run_log *l, bool is_stderr, const char *p, size_t l
 	}
 	if (l->file >= 0 && sys_write_all(l->file, p, len) < 0)
 		drop_log(l);
+}
+
+static void log_bytes(struct run_log *l, bool is_stderr, const char *p, size_t len, bool end)
+{
+	if (!leak_values_any(l->b->leaks)) {
+		if (len)
+			log_plain(l, is_stderr, p, len);
+		return;
+	}
+	_cleanup_strbuf_ struct strbuf out = STRBUF_INIT;
+	leak_mask(l->b->leaks, &l->mask[is_stderr], p, len, end, &out);
+	if (out.len)
+		log_plain(l, is_stderr, out.buf, out.len);
+}
+
+static void log_end(struct run_log *l)
+{
+	for (int i = 0; i < 2; i++) {
+		log_bytes(l, i == 1, "", 0, true);
+		leak_mask_release(&l->mask[i]);
+	}
+	if (l->file >= 0)
+		close(l->file);
 }
 
 /* pump - copy output until both pipes are closed: all processes of the step are gone. */
@@ -355,7 +380,7 @@ static void pump(struct run_log *l, int out, int errfd, int pidfd)
 				continue;
 			ssize_t r = read(p[i].fd, buf, size);
 			if (r > 0) {
-				log_bytes(l, i == 1, buf, (size_t)r);
+				log_bytes(l, i == 1, buf, (size_t)r, false);
 				any = true;
 			} else if (r == 0 || (errno != EINTR && errno != EAGAIN)) {
 				p[i].fd = -1;
@@ -396,7 +421,7 @@ static int run_process(
 	int rc = sandbox_start(b->sandbox, spec, &proc, err);
 	close(out[1]);
 	close(errp[1]);
-	struct run_log log = {.b = b, .n = n, .file = -1};
+	struct run_log log = {.b = b, .n = n, .file = -1, .mask = {LEAK_MASK_INIT, LEAK_MASK_INIT}};
 	int exit_code = 0;
 	if (rc >= 0) {
 		set_running(b, n, &proc);
@@ -413,8 +438,7 @@ static int run_process(
 		if (proc.oom_killed)
 			(void)err_hint(err, "it was killed for using more than the memory limit");
 	}
-	if (log.file >= 0)
-		close(log.file);
+	log_end(&log);
 	b->steps[n->id].logged = log.file != -1;
 	return rc < 0 ? -1 : 0;
 }

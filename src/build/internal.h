@@ -89,7 +89,8 @@ struct build {
 	struct registry_client *registry; /* made when first needed */
 	struct sandbox_context *sandbox;
 	struct pool *pool;
-	bool entered; /* privileges taken */
+	struct leak_values *leaks; /* of the secrets that were given; NULL: none */
+	bool entered;              /* privileges taken */
 	bool single_id;
 
 	struct arena arena;   /* AST, rootfs links */

@@ -18,6 +18,7 @@
 #include "codec/json.h"
 #include "export/export.h"
 #include "image/image.h"
+#include "layer/leak.h"
 #include "sys/path.h"
 
 /* What an output is, as bits: the table of keys says which take which. */
@@ -474,6 +475,17 @@ static int make_config(struct build *b, const struct graph_target *t, const stru
 		return -1;
 	build_inline_cache(b, outputs, &ret->config);
 	ret->json = oci_image_encode(&ret->config);
+	const char *how, *id = leak_values_any(b->leaks)
+	                               ? leak_find(b->leaks, ret->json, strlen(ret->json), &how)
+	                               : NULL;
+	if (id) {
+		(void)err_set(err, ERR_BUILD,
+		        "the image's configuration or history holds the value of secret %s%s%s%s",
+		        id, *how ? " (as " : "", how, *how ? ")" : "");
+		return err_hint(err,
+		        "an ENV, LABEL, ARG or RUN line spells it out: name the mounted secret "
+		        "there instead; nothing was exported");
+	}
 	for (size_t i = 0; i < n_layers; i++) {
 		const struct store_layer *l;
 		int rc = store_layer_get(b->store, b->lease, &layers[i].diff_id, 0, &l, err);

@@ -1,6 +1,8 @@
 /* build/record.c - step records: key -> layer; and publishing what a step made. */
 #include "build/internal.h"
 
+#include "layer/leak.h"
+
 #include <fcntl.h>
 #include <time.h>
 
@@ -134,6 +136,8 @@ int publish_layer(struct build *b, const char *staging, const struct tree *t, in
 {
 	struct step_record r = {.cost_ms = (uint64_t)(now_ms() - started_ms)};
 	uint64_t tar_size;
+	if (leak_check_tree(b->leaks, t, treefd, b->pool, err) < 0)
+		return -1;
 	if (layer_diff_id(t, treefd, &r.diff_id, &tar_size, err) < 0)
 		return -1;
 	tree_digest(t, &r.tree);
