@@ -21,6 +21,10 @@ extern volatile int cli_signal; /* which; 0: none */
 int cli_store(struct store **ret, struct error *err) must_check;
 void cli_store_close(struct store **s);
 extern const char *cli_store_root; /* --store */
+/* cli_limit - bytes that builds keep the store below: STRAKE_KEEP, or the default; 0: no limit. */
+int cli_limit(const struct store *s, uint64_t *ret, struct error *err) must_check;
+/* cli_collect - after a build that ran something: prune the store to its limit. */
+void cli_collect(struct store *s, uint64_t limit, bool quiet);
 /* cli_enter - take the rights for changing trees in the store (removal, running). */
 int cli_enter(struct store *s, struct error *err) must_check;
 /* cli_canonical - "debian" -> "docker.io/library/debian:latest"; text that is no reference as is.

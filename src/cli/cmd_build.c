@@ -483,9 +483,14 @@ static int do_build(struct args *a)
 	struct build_result res = {0};
 	cli_signals();
 	a->o.interrupted = &cli_interrupted;
+	uint64_t limit = 0;
 	int rc = cli_store(&store, &err);
 	if (rc >= 0)
+		rc = cli_limit(store, &limit, &err);
+	if (rc >= 0)
 		rc = build_run(store, &a->o, &res, &err);
+	if (store)
+		cli_collect(store, limit, a->quiet || a->o.progress == UI_RAWJSON);
 	bool json = res.steps && a->format && str_eq(a->format, "json");
 	if (json)
 		explain_json(res.steps);

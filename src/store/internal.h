@@ -186,6 +186,11 @@ int store_pinned(struct store *s, struct map *ret, struct error *err) must_check
 void store_sweep(struct store *s, struct strv *problems);
 int store_lease_dir(struct store_lease *l, struct error *err) must_check;
 
+/* --- collect.c ------------------------------------------------------------------------------ */
+/* store_prune_left - a collector has ended and left so many bytes of layers and blobs, in blocks;
+ * vain: the store is larger than it was told to keep. */
+void store_prune_left(struct store *s, uint64_t bytes, bool vain);
+
 /* --- container.c --------------------------------------------------------------------------- */
 /* store_containers_kept - the lines of every container's `keeps`. After store_pinned. */
 int store_containers_kept(struct store *s, struct map *ret, struct error *err) must_check;

@@ -10,16 +10,20 @@
 #include <stdio.h>
 
 #include "base/hex.h"
+#include "codec/json.h"
 #include "store/internal.h"
 #include "store/scan.h"
 #include "sys/lock.h"
 #include "sys/path.h"
 
 #define RECORD_MAX_AGE (INT64_C(90) * 24 * 3600) /* unused that long, a record goes anyway */
+#define INDEX_MAX_AGE (INT64_C(30) * 24 * 3600)  /* a stat cache, a list of files */
+#define TMP_MAX_AGE 3600                         /* is written within milliseconds */
 #define MANIFEST_MAX ((size_t)4 << 20)
 
 enum kind { K_LAYER, K_BLOB, K_CACHE, K_SET_ASIDE, K_STAT_CACHE };
-static const char *const kind_names[] = {"layer", "blob", "cache", "quarantine", "stat cache"};
+static const unsigned kind_bits[] = {STORE_KIND_LAYER, STORE_KIND_BLOB, STORE_KIND_CACHE,
+        STORE_KIND_SET_ASIDE, STORE_KIND_INDEX};
 static const char *const kind_dirs[] = {"layers", "blobs/sha256", "mounts", "quarantine", "cache"};
 
 struct item {
@@ -38,7 +42,8 @@ struct prune {
 	struct scan scan;
 	struct item *v;
 	size_t n, cap;
-	uint64_t total; /* of the whole store, now */
+	uint64_t total; /* of all that is gathered and not chosen */
+	uint64_t parts; /* of it layers and blobs */
 	uint64_t freed;
 	struct map live;    /* "L<hex>", "B<hex>", "I<hex>" */
 	struct map removed; /* "<hex>" of layers that go */
@@ -74,7 +79,12 @@ static int gather_dir(struct prune *p, enum kind kind, struct error *err)
 		}
 		it.name = xstrdup(e->d_name);
 		it.used = st.st_mtime; /* rows know better, below */
+		/* A stat cache is written only when it learns something. */
+		if (kind == K_STAT_CACHE)
+			it.used = MAX(st.st_mtime, st.st_atime);
 		p->total += it.scan.own + it.scan.first;
+		if (kind == K_LAYER || kind == K_BLOB)
+			p->parts += it.scan.own + it.scan.first;
 		vec_grow(&p->v, &p->cap, p->n + 1);
 		p->v[p->n++] = it;
 	}
@@ -178,7 +188,8 @@ static int mark_images(struct prune *p, int64_t now, struct error *err)
 		const char *id = str_or_empty((const char *)sqlite3_column_text(q, 1));
 		const char *manifest = (const char *)sqlite3_column_text(q, 2);
 		int64_t age = MAX(now - sqlite3_column_int64(q, 8), 0);
-		bool goes = (!*name || p->o->images) && age >= p->o->older_than;
+		bool goes = (!*name || p->o->images) && age >= p->o->older_than &&
+		            (!p->o->kinds || p->o->kinds & STORE_KIND_IMAGE);
 		if (goes && !is_live(p, 'I', id)) {
 			strv_add(&p->images, name);
 			strv_add(&p->images, id);
@@ -219,15 +230,31 @@ static int mark_layer_blobs(struct prune *p, struct error *err)
 
 /* --- choose --------------------------------------------------------------------------------- */
 
-static const char *reason(const struct prune *p, const struct item *it)
+static bool named_kind(const struct prune *p, enum kind kind)
 {
+	return p->o->kinds & kind_bits[kind];
+}
+
+static const char *index_reason(const struct prune *p, const struct item *it, int64_t age)
+{
+	if (p->o->all || named_kind(p, K_STAT_CACHE))
+		return "asked for";
+	if (str_ends(it->name, ".tmp"))
+		return age > TMP_MAX_AGE ? "left by a process that was killed" : NULL;
+	return age > INDEX_MAX_AGE ? "not used for 30 days" : NULL;
+}
+
+static const char *reason(const struct prune *p, const struct item *it, int64_t age)
+{
+	if (p->o->kinds && !named_kind(p, it->kind))
+		return NULL;
 	switch (it->kind) {
 	case K_SET_ASIDE:
 		return "damaged, set aside";
 	case K_STAT_CACHE:
-		return p->o->all ? "asked for" : NULL;
+		return index_reason(p, it, age);
 	case K_CACHE:
-		if (!p->o->all && !p->o->keep_bytes)
+		if (!p->o->all && !p->o->keep_bytes && !named_kind(p, K_CACHE))
 			return NULL;
 		break;
 	case K_LAYER:
@@ -273,17 +300,21 @@ static void choose(struct prune *p, int64_t now)
 		qsort(p->v, p->n, sizeof(*p->v), compare_used);
 	for (size_t i = 0; i < p->n; i++) {
 		struct item *it = &p->v[i];
-		it->why = reason(p, it);
 		/* A use in the future (the clock went back) counts as now. */
-		if (!it->why || MAX(now - it->used, 0) < p->o->older_than)
+		int64_t age = MAX(now - it->used, 0);
+		it->why = reason(p, it, age);
+		if (!it->why || age < p->o->older_than)
 			continue;
-		if (p->o->keep_bytes && p->total <= p->o->keep_bytes && it->kind != K_SET_ASIDE)
+		bool waste = it->kind == K_SET_ASIDE || it->kind == K_STAT_CACHE;
+		if (p->o->keep_bytes && p->total <= p->o->keep_bytes && !waste)
 			continue;
 		if (it->kind == K_CACHE && !lock_cache(p, it->name))
 			continue;
 		it->chosen = true;
 		it->bytes = scan_free_item(&p->scan, &it->scan);
 		p->total -= MIN(p->total, it->bytes);
+		if (it->kind == K_LAYER || it->kind == K_BLOB)
+			p->parts -= MIN(p->parts, it->bytes);
 		p->freed += it->bytes;
 		if (it->kind == K_LAYER)
 			map_put(&p->removed, it->name, NULL);
@@ -410,6 +441,13 @@ static int empty_trash(struct prune *p, struct error *err)
 	return -1;
 }
 
+static const char *kind_name(const struct item *it)
+{
+	static const char *const names[] = {"layer", "blob", "cache", "quarantine", "stat cache"};
+	bool list = it->kind == K_STAT_CACHE && str_starts(it->name, "files-");
+	return list ? "file list" : names[it->kind];
+}
+
 /* label - how people know the thing; malloc'ed. */
 static char *label(const struct prune *p, const struct item *it)
 {
@@ -440,7 +478,7 @@ static void report_all(const struct prune *p)
 		if (!p->v[i].chosen)
 			continue;
 		_cleanup_free_ char *id = label(p, &p->v[i]);
-		o->report(o->ctx, kind_names[p->v[i].kind], id, p->v[i].bytes, p->v[i].why);
+		o->report(o->ctx, kind_name(&p->v[i]), id, p->v[i].bytes, p->v[i].why);
 	}
 }
 
@@ -461,10 +499,10 @@ static void forget_plan(struct prune *p)
 	for (size_t i = 0; i < p->n_locks; i++)
 		close(p->locks[i]);
 	p->n = p->n_locks = 0;
-	p->total = p->freed = 0;
+	p->total = p->parts = p->freed = 0;
 }
 
-static int plan(struct prune *p, int64_t now, struct error *err)
+static int find_live(struct prune *p, int64_t now, struct error *err)
 {
 	if (p->n)
 		qsort(p->v, p->n, sizeof(*p->v), compare_names);
@@ -472,6 +510,13 @@ static int plan(struct prune *p, int64_t now, struct error *err)
 	        store_containers_kept(p->s, &p->live, err) < 0 || mark_images(p, now, err) < 0 ||
 	        mark_layer_blobs(p, err) < 0 || ages(p, K_LAYER, ST_LAYER_ALL, err) < 0 ||
 	        ages(p, K_BLOB, ST_BLOB_ALL, err) < 0)
+		return -1;
+	return 0;
+}
+
+static int plan(struct prune *p, int64_t now, struct error *err)
+{
+	if (find_live(p, now, err) < 0)
 		return -1;
 	choose(p, now);
 	return 0;
@@ -495,15 +540,21 @@ static int locked(struct prune *p, struct error *err)
 	return p->o->dry_run ? 0 : to_trash(p, err);
 }
 
-static int prune_all(struct prune *p, struct error *err)
+static int gather_all(struct prune *p, struct error *err)
 {
 	static const enum kind kinds[] = {K_LAYER, K_BLOB, K_CACHE, K_SET_ASIDE, K_STAT_CACHE};
+	int rc = 0;
+	forget_plan(p);
+	for (size_t i = 0; rc == 0 && i < ARRAY_SIZE(kinds); i++)
+		rc = gather_dir(p, kinds[i], err);
+	return rc;
+}
+
+static int prune_all(struct prune *p, struct error *err)
+{
 	int rc;
 	do {
-		rc = 0;
-		forget_plan(p);
-		for (size_t i = 0; rc == 0 && i < ARRAY_SIZE(kinds); i++)
-			rc = gather_dir(p, kinds[i], err);
+		rc = gather_all(p, err);
 		if (rc == 0)
 			rc = store_lock(p->s, true, err);
 		if (rc == 0) {
@@ -519,13 +570,18 @@ static int prune_cache(struct prune *p, struct error *err)
 	forget_plan(p);
 	struct digest d;
 	char hex[DIGEST_HEX_MAX];
-	sha256_buf(p->o->cache_id, strlen(p->o->cache_id), &d);
-	digest_hex(&d, hex);
 	if (gather_dir(p, K_CACHE, err) < 0)
 		return -1;
 	if (p->n)
 		qsort(p->v, p->n, sizeof(*p->v), compare_names);
-	struct item *it = find_item(p, K_CACHE, hex);
+	/* id=npm of a Dockerfile is the path /npm, as BuildKit has it. */
+	_cleanup_free_ char *as_path = xasprintf("/%s", p->o->cache_id);
+	struct item *it = NULL;
+	for (int i = 0; i < 2 && !it; i++) {
+		const char *id = i ? as_path : p->o->cache_id;
+		sha256_buf(id, strlen(id), &d);
+		it = find_item(p, K_CACHE, digest_hex(&d, hex));
+	}
 	if (!it)
 		return err_set(
 		        err, ERR_NOT_FOUND, "no cache mount %s in the store", p->o->cache_id);
@@ -592,6 +648,8 @@ int store_prune(struct store *s, const struct store_prune_options *o, uint64_t *
 			rc = -1;
 		}
 	}
+	if (rc == 0 && !o->dry_run && !o->cache_id)
+		store_prune_left(s, p.parts, o->keep_bytes && p.total > o->keep_bytes);
 	if (rc == 0 && ret_freed)
 		*ret_freed = p.freed;
 	if (!o->dry_run)
@@ -600,5 +658,126 @@ int store_prune(struct store *s, const struct store_prune_options *o, uint64_t *
 	free(p.v);
 	free(p.locks);
 	store_lease_free(p.trash);
+	return rc;
+}
+
+/* --- the list ------------------------------------------------------------------------------- */
+
+/* step_names - "L<hex>" -> the step that made the layer, by the records that name both. */
+static int step_names(struct prune *p, struct map *names, struct error *err)
+{
+	_cleanup_map_ struct map steps = MAP_INIT(free);
+	sqlite3_stmt *q = db_stmt(p->s, ST_RECORD_ALL, err);
+	if (!q)
+		return -1;
+	int rc;
+	char hex[DIGEST_HEX_MAX], key[DIGEST_HEX_MAX + 1] = "L";
+	struct digest d;
+	while ((rc = db_step(p->s, q, err)) > 0) {
+		const char *kind = str_or_empty((const char *)sqlite3_column_text(q, 0));
+		const char *text = str_or_empty((const char *)sqlite3_column_text(q, 2));
+		if (!db_digest(q, 1, &d) || !str_eq(kind, "parts"))
+			continue;
+		_cleanup_error_ struct error e = ERROR_INIT;
+		_cleanup_json_ json_t *j = json_parse(text, strlen(text), MANIFEST_MAX, kind, &e);
+		const char *name = json_get_str(j, "name");
+		if (name && !map_has(&steps, digest_hex(&d, hex)))
+			map_put(&steps, hex, xstrdup(name));
+	}
+	q = rc < 0 ? NULL : db_stmt(p->s, ST_RECORD_ALL, err);
+	while (q && (rc = db_step(p->s, q, err)) > 0) {
+		const char *kind = str_or_empty((const char *)sqlite3_column_text(q, 0));
+		const char *text = str_or_empty((const char *)sqlite3_column_text(q, 2));
+		const char *at = strstr(text, "\"diff_id\":\"sha256:");
+		const char *name = str_eq(kind, "step") && at && db_digest(q, 1, &d)
+		                           ? map_get(&steps, digest_hex(&d, hex))
+		                           : NULL;
+		if (!name || strlen(at) < 18 + 64)
+			continue;
+		memcpy(key + 1, at + 18, 64);
+		key[65] = '\0';
+		if (!map_has(names, key))
+			map_put(names, key, xstrdup(name));
+	}
+	return rc < 0 ? -1 : 0;
+}
+
+static int image_names(struct prune *p, struct map *names, struct error *err)
+{
+	sqlite3_stmt *q = db_stmt(p->s, ST_IMAGE_ALL, err);
+	if (!q)
+		return -1;
+	int rc;
+	while ((rc = db_step(p->s, q, err)) > 0) {
+		const char *name = str_or_empty((const char *)sqlite3_column_text(q, 0));
+		const char *layers = sqlite3_column_blob(q, 10);
+		size_t n = (size_t)sqlite3_column_bytes(q, 10) / sizeof(struct digest);
+		for (size_t i = 0; *name && i < n; i++) {
+			struct digest d;
+			char hex[DIGEST_HEX_MAX], key[DIGEST_HEX_MAX + 1];
+			memcpy(&d, layers + i * sizeof(d), sizeof(d));
+			snprintf(key, sizeof(key), "L%s", digest_hex(&d, hex));
+			if (!map_has(names, key))
+				map_put(names, key, xstrdup(name));
+		}
+	}
+	return rc;
+}
+
+/* look - under the exclusive lock, as pins are read. */
+static int look(struct prune *p, struct map *names, struct error *err)
+{
+	int rc = db_begin(p->s, DB_READ, err);
+	if (rc < 0)
+		return -1;
+	rc = find_live(p, store_now(), err);
+	if (rc == 0)
+		rc = step_names(p, names, err);
+	if (rc == 0)
+		rc = image_names(p, names, err);
+	return db_end(p->s, rc, err);
+}
+
+static void tell_item(const struct prune *p, const struct map *names, struct item *it,
+        void (*fn)(void *ctx, const struct store_item *it), void *ctx)
+{
+	char key[DIGEST_HEX_MAX + 1];
+	_cleanup_free_ char *id = label(p, it);
+	struct store_item si = {.kind = kind_name(it), .id = id, .used = it->used};
+	if (it->kind == K_LAYER && strlen(it->name) < DIGEST_HEX_MAX) {
+		snprintf(key, sizeof(key), "L%s", it->name);
+		si.what = map_get(names, key);
+	}
+	if (it->kind == K_LAYER || it->kind == K_BLOB)
+		si.in_use = is_live(p, it->kind == K_LAYER ? 'L' : 'B', it->name);
+	scan_split(&p->scan, &it->scan, &si.unique, &si.shared);
+	fn(ctx, &si);
+}
+
+int store_list(struct store *s, void (*fn)(void *ctx, const struct store_item *it), void *ctx,
+        struct error *err)
+{
+	struct store_prune_options o = {.dry_run = true};
+	struct prune p = {.s = s, .o = &o};
+	_cleanup_map_ struct map names = MAP_INIT(free);
+	int rc;
+	do {
+		map_release(&names);
+		names = MAP_INIT(free);
+		rc = gather_all(&p, err);
+		if (rc == 0)
+			rc = store_lock(s, true, err);
+		if (rc == 0) {
+			rc = look(&p, &names, err);
+			store_unlock(s);
+		}
+	} while (db_again(s, rc, err));
+	if (rc == 0) {
+		qsort(p.v, p.n, sizeof(*p.v), compare_used);
+		for (size_t i = p.n; i-- > 0;)
+			tell_item(&p, &names, &p.v[i], fn, ctx);
+	}
+	forget_plan(&p);
+	free(p.v);
 	return rc;
 }

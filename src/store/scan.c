@@ -132,6 +132,28 @@ int scan_path(struct scan *sc, int dirfd, const char *name, struct scan_item *re
 	return rc;
 }
 
+static int compare_index(const void *a, const void *b)
+{
+	const uint32_t *x = a, *y = b;
+	return *x < *y ? -1 : *x > *y;
+}
+
+void scan_split(const struct scan *sc, const struct scan_item *it, uint64_t *ret_unique,
+        uint64_t *ret_shared)
+{
+	uint64_t unique = it->own, shared = 0;
+	if (it->n)
+		qsort(it->shared, it->n, sizeof(*it->shared), compare_index);
+	for (size_t i = 0, j; i < it->n; i = j) {
+		for (j = i + 1; j < it->n && it->shared[j] == it->shared[i];)
+			j++;
+		const struct scan_inode *ino = &sc->v[it->shared[i]];
+		*(j - i >= ino->left ? &unique : &shared) += ino->bytes;
+	}
+	*ret_unique = unique;
+	*ret_shared = shared;
+}
+
 uint64_t scan_free_item(struct scan *sc, const struct scan_item *it)
 {
 	uint64_t freed = it->own;

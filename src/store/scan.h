@@ -28,6 +28,9 @@ void scan_release(struct scan *sc);
 void scan_item_release(struct scan_item *it);
 /* scan_path - add dirfd/name and all below to *ret. -errno if name itself cannot be read. */
 int scan_path(struct scan *sc, int dirfd, const char *name, struct scan_item *ret) must_check;
+/* scan_split - its bytes, by whether another thing holds them too. */
+void scan_split(const struct scan *sc, const struct scan_item *it, uint64_t *ret_unique,
+        uint64_t *ret_shared);
 /* scan_free_item - bytes that come free when the item goes now; call once an item, in order. */
 uint64_t scan_free_item(struct scan *sc, const struct scan_item *it);
 

@@ -209,16 +209,26 @@ int store_builds_trim(struct store *s, size_t keep, int64_t older_than, unsigned
 
 /* What always goes: untagged images, layers and blobs that no tagged image needs, the records that
  * name a removed layer, what was set aside as damaged. What a lease holds always stays. */
+enum store_kind { /* bits */
+	STORE_KIND_IMAGE = 1,
+	STORE_KIND_LAYER = 2,
+	STORE_KIND_BLOB = 4,
+	STORE_KIND_CACHE = 8,      /* cache mounts */
+	STORE_KIND_INDEX = 16,     /* stat caches, lists of files */
+	STORE_KIND_SET_ASIDE = 32, /* damaged things in quarantine */
+};
 struct store_prune_options {
 	bool dry_run;
+	unsigned kinds;       /* only these; 0: all. Naming cache mounts or indexes asks for them */
 	bool all;             /* also cache mounts, stat caches, records that name no kept layer */
 	bool images;          /* tagged images as well */
 	int64_t older_than;   /* only what was not used for so many seconds; 0: any */
 	uint64_t keep_bytes;  /* only until the store is not larger, longest unused first, cache
 	                         mounts included; 0: all */
-	const char *cache_id; /* only this cache mount; in use: ERR_USAGE, absent: ERR_NOT_FOUND */
+	const char *cache_id; /* only this cache mount (or the one of this path); in use: ERR_USAGE,
+	                         absent: ERR_NOT_FOUND */
 	/* called for each thing that goes (or would go): kind "image", "layer", "blob", "cache",
-	 * "quarantine", "stat cache" */
+	 * "quarantine", "stat cache", "file list" */
 	void (*report)(
 	        void *ctx, const char *kind, const char *id, uint64_t bytes, const char *why);
 	void *ctx;
@@ -227,6 +237,26 @@ struct store_prune_options {
  * (subuids) can only be removed after sys_privilege_enter(); without it the rows are gone, the
  * error says so, and the bytes are removed by the next lease that may. */
 int store_prune(struct store *s, const struct store_prune_options *o, uint64_t *ret_freed,
+        struct error *err) must_check;
+
+/* store_collect - after a build: if the store is (by estimate) larger than limit bytes, prune it to
+ * that. Cheap if it is not. A store that cannot be made so small, because its tagged images are
+ * larger, is looked at once an hour. *ret_freed 0: nothing was done. */
+int store_collect(
+        struct store *s, uint64_t limit, uint64_t *ret_freed, struct error *err) must_check;
+/* store_default_limit - half of the file system that the store is on. */
+uint64_t store_default_limit(const struct store *s);
+
+struct store_item {
+	const char *kind, *id; /* as prune reports them */
+	uint64_t unique;       /* bytes that come free if only this goes */
+	uint64_t shared;       /* bytes that others hold as well */
+	int64_t used;          /* last use, seconds */
+	bool in_use;           /* a tagged image, a container or a running build needs it */
+	const char *what;      /* the step or image that it is of, or NULL */
+};
+/* store_list - everything that prune could ever remove, but for images; walks everything. */
+int store_list(struct store *s, void (*fn)(void *ctx, const struct store_item *it), void *ctx,
         struct error *err) must_check;
 
 struct store_usage {

@@ -260,6 +260,117 @@ static void test_cache_mounts(void)
 	store_free(s);
 }
 
+/* touch_index - a file of cache/ that was used that many seconds ago. */
+static void touch_index(struct store *s, const char *name, int64_t age)
+{
+	int dir = store_cache_dirfd(s);
+	struct timespec ts = {.tv_sec = time(NULL) - age};
+	put_file(dir, name, "x");
+	must(utimensat(dir, name, (struct timespec[]){ts, ts}, 0), &ERROR_INIT, name);
+}
+
+static void test_indexes(void)
+{
+	struct store *s = open_store();
+	touch_index(s, "stat-1-1", 31 * 86400);
+	touch_index(s, "stat-1-2", 29 * 86400);
+	touch_index(s, "files-1", 31 * 86400);
+	touch_index(s, "stat-1-2.77.tmp", 7200);
+	touch_index(s, "stat-1-2.78.tmp", 60);
+	struct seen seen = prune(s, (struct store_prune_options){.kinds = STORE_KIND_LAYER}, NULL);
+	is_int(seen.n, 0, "what is not of the kinds asked for stays");
+	seen = prune(s, (struct store_prune_options){.keep_bytes = 1 << 30}, NULL);
+	is_int(seen.n, 3, "stale indexes and old temporary files go, whatever is to be kept");
+	is_int(entries_in("cache"), 2, "the others stay");
+	seen = prune(s, (struct store_prune_options){.kinds = STORE_KIND_INDEX}, NULL);
+	is_int(entries_in("cache"), 0, "naming the kind asks for all of it");
+	store_free(s);
+}
+
+static void test_kinds(void)
+{
+	struct error err = ERROR_INIT;
+	struct store *s = open_store();
+	int fd, lock;
+	bool made;
+	must(store_cache_mount(s, "c", "shared", &fd, &lock, &made, &err), &err, "mount");
+	close(fd);
+	close(lock);
+	struct store_lease *l = new_lease(s);
+	struct digest blob;
+	put_layer(s, l, "a");
+	must(store_blob_put(s, l, "b", 1, &blob, &err), &err, "blob");
+	store_lease_free(l);
+	struct seen seen = prune(s, (struct store_prune_options){.kinds = STORE_KIND_BLOB}, NULL);
+	is_int(seen.blobs, 1, "only blobs");
+	is_int(seen.n, 1, "and nothing else");
+	seen = prune(s, (struct store_prune_options){.kinds = STORE_KIND_CACHE}, NULL);
+	is_int(seen.caches, 1, "naming cache mounts asks for them");
+	is_int(seen.n, 1, "the layer stays");
+	prune(s, (struct store_prune_options){0}, NULL);
+	store_free(s);
+}
+
+static void note_item(void *ctx, const struct store_item *it)
+{
+	struct seen *seen = ctx;
+	seen->n += (int)it->in_use;
+	seen->layers += strcmp(it->kind, "layer") == 0;
+	if (it->what)
+		seen->caches += strcmp(it->what, "[1/1] COPY a /") == 0;
+	seen->bytes += it->shared;
+}
+
+/* The ceiling: nothing happens below it; above it what was used longest ago goes, and what cannot
+ * be made smaller is not tried at every build. */
+static void test_collect(void)
+{
+	struct error err = ERROR_INIT;
+	struct store *s = open_store();
+	struct store_lease *old = new_lease(s), *held = new_lease(s);
+	char big[50001];
+	memset(big, 'o', sizeof(big) - 1);
+	big[50000] = '\0';
+	struct digest a = put_layer(s, old, big), key = name_digest("key");
+	set_used("layers", time(NULL) - 100);
+	memset(big, 'h', sizeof(big) - 1);
+	struct digest b = put_layer(s, held, big);
+	char text[256], str[DIGEST_STR_MAX];
+	snprintf(text, sizeof(text), "{\"diff_id\":\"%s\"}", digest_str(&a, str));
+	must(store_record_put(s, "step", &key, text, &err), &err, "put");
+	must(store_record_put(s, "parts", &key, "{\"name\":\"[1/1] COPY a /\"}", &err), &err,
+	        "put");
+	store_lease_free(old);
+	struct seen seen = {0};
+	must(store_list(s, note_item, &seen, &err), &err, "list");
+	is_int(seen.layers, 2, "both are listed");
+	is_int(seen.n, 1, "one of them is in use");
+	is_int(seen.caches, 1, "the other by its step");
+	is_int(seen.bytes, 0, "they share nothing");
+
+	uint64_t freed = 1;
+	must(store_collect(s, 0, &freed, &err), &err, "no limit");
+	is_int(freed, 0, "does nothing");
+	must(store_collect(s, 1 << 20, &freed, &err), &err, "below it");
+	is_int(freed, 0, "does nothing");
+	must(store_collect(s, 90000, &freed, &err), &err, "above it");
+	ok(freed > 50000 && freed < 100000, "one layer goes");
+	is_int(has_layer(s, &a, 0), 0, "the older one");
+	is_int(has_layer(s, &b, 0), 1, "not the one that is held");
+	must(store_collect(s, 1000, &freed, &err), &err, "too small a limit");
+	is_int(freed, 0, "nothing can go");
+	store_lease_free(held);
+	must(store_collect(s, 1000, &freed, &err), &err, "at once again");
+	is_int(freed, 0, "is not tried");
+	char path[128];
+	snprintf(path, sizeof(path), "%s/prune.lock", test_dir);
+	struct timespec ts = {.tv_sec = time(NULL) - 3601};
+	must(utimensat(AT_FDCWD, path, (struct timespec[]){ts, ts}, 0), &err, path);
+	must(store_collect(s, 1000, &freed, &err), &err, "an hour later");
+	ok(freed > 50000, "it is");
+	store_free(s);
+}
+
 static void test_builds(void)
 {
 	struct error err = ERROR_INIT;
@@ -351,6 +462,9 @@ int main(void)
 	test_age_and_limit();
 	test_hard_links();
 	test_cache_mounts();
+	test_indexes();
+	test_kinds();
+	test_collect();
 	test_builds();
 	test_fsck();
 	remove_test_dir();
