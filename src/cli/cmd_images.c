@@ -247,7 +247,8 @@ int cmd_images(int argc, char **argv)
 	if (rc >= 0)
 		rc = store_image_list(store, &v, &n, &err);
 	if (rc >= 0) {
-		qsort(v, n, sizeof(*v), newest_first);
+		if (n)
+			qsort(v, n, sizeof(*v), newest_first);
 		l.only = words.n ? words.v[0] : NULL;
 		l.store = store;
 		l.v = v;

@@ -773,7 +773,8 @@ int store_list(struct store *s, void (*fn)(void *ctx, const struct store_item *i
 		}
 	} while (db_again(s, rc, err));
 	if (rc == 0) {
-		qsort(p.v, p.n, sizeof(*p.v), compare_used);
+		if (p.n)
+			qsort(p.v, p.n, sizeof(*p.v), compare_used);
 		for (size_t i = p.n; i-- > 0;)
 			tell_item(&p, &names, &p.v[i], fn, ctx);
 	}
