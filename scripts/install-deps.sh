@@ -17,7 +17,7 @@ declare -A packages=(
 		docker-registry docker.io strace clang clang-format fuse-overlayfs slirp4netns
 		libcap2-bin attr acl xz-utils bzip2 zstd qemu-user-static"
 	[examples]="mmdebstrap busybox-static python3 docker-registry skopeo"
-	[bench]="mmdebstrap busybox-static python3 buildah docker.io hyperfine"
+	[bench]="mmdebstrap busybox-static python3 skopeo buildah runc docker.io docker-registry"
 )
 
 check=
