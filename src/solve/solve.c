@@ -36,8 +36,6 @@ struct job {
 	bool cached;
 	int rc;
 	struct error err;
-	pthread_t thread;
-	bool threaded;
 	struct job *next;
 };
 
@@ -53,7 +51,13 @@ struct solver {
 	struct error *err; /* first failure */
 	pthread_mutex_t lock;
 	pthread_cond_t cond;
-	struct job *finished; /* under lock */
+	struct job *finished; /* under lock, as is all below */
+	struct job *queue;    /* for the workers */
+	pthread_cond_t work;
+	unsigned idle;
+	bool quit;
+	pthread_t *workers;
+	size_t n_workers, cap_workers;
 };
 
 static bool is_rootfs_op(const struct graph_node *n)
@@ -166,9 +170,8 @@ static void fail(struct solver *s, const struct graph_node *n, struct error *err
 	error_release(err);
 }
 
-static void *job_main(void *arg)
+static void job_run(struct job *j)
 {
-	struct job *j = arg;
 	struct solver *s = j->s;
 	if (j->probe)
 		j->rc = s->p->probe(s->p->ctx, j->node, j->inputs, &j->out, &j->err);
@@ -179,10 +182,72 @@ static void *job_main(void *arg)
 	s->finished = j;
 	pthread_cond_signal(&s->cond);
 	pthread_mutex_unlock(&s->lock);
+}
+
+static void *worker_main(void *arg)
+{
+	struct solver *s = arg;
+	pthread_mutex_lock(&s->lock);
+	for (;;) {
+		struct job *j = s->queue;
+		if (j) {
+			s->queue = j->next;
+			pthread_mutex_unlock(&s->lock);
+			job_run(j);
+			pthread_mutex_lock(&s->lock);
+		} else if (s->quit) {
+			break;
+		} else {
+			s->idle++;
+			pthread_cond_wait(&s->work, &s->lock);
+			s->idle--;
+		}
+	}
+	pthread_mutex_unlock(&s->lock);
 	return NULL;
 }
 
-/* start_job - a thread an operation: operations are few and long, and block in the kernel. */
+static bool add_worker(struct solver *s)
+{
+	sigset_t all, old;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	vec_grow(&s->workers, &s->cap_workers, s->n_workers + 1);
+	bool made = pthread_create(&s->workers[s->n_workers], NULL, worker_main, s) == 0;
+	s->n_workers += made;
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return made;
+}
+
+static void end_workers(struct solver *s)
+{
+	pthread_mutex_lock(&s->lock);
+	s->quit = true;
+	pthread_cond_broadcast(&s->work);
+	pthread_mutex_unlock(&s->lock);
+	for (size_t i = 0; i < s->n_workers; i++)
+		pthread_join(s->workers[i], NULL);
+	free(s->workers);
+}
+
+/* hand_over - to a worker: a thread a running operation, as these are long and block in the kernel.
+ * False: there is no thread to be had. */
+static bool hand_over(struct solver *s, struct job *j)
+{
+	pthread_mutex_lock(&s->lock);
+	size_t waiting = 0;
+	for (const struct job *q = s->queue; q; q = q->next)
+		waiting++;
+	bool taken = s->idle > waiting || add_worker(s);
+	if (taken) {
+		j->next = s->queue;
+		s->queue = j;
+		pthread_cond_signal(&s->work);
+	}
+	pthread_mutex_unlock(&s->lock);
+	return taken;
+}
+
 static int start_job(struct solver *s, const struct graph_node *n, bool probe)
 {
 	struct error err = ERROR_INIT;
@@ -199,17 +264,8 @@ static int start_job(struct solver *s, const struct graph_node *n, bool probe)
 	if (!probe)
 		s->p->event(s->p->ctx, n, SOLVE_STARTED, NULL);
 	s->running++;
-	sigset_t all, old;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	/* The flag is set under the lock, before finish_job can look at it. */
-	pthread_mutex_lock(&s->lock);
-	j->threaded = pthread_create(&j->thread, NULL, job_main, j) == 0;
-	bool threaded = j->threaded;
-	pthread_mutex_unlock(&s->lock);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (!threaded) /* no thread to be had: the loop does it itself */
-		job_main(j);
+	if (!hand_over(s, j)) /* the loop does it itself */
+		job_run(j);
 	return 0;
 }
 
@@ -275,8 +331,6 @@ static void finish_job(struct solver *s, struct job *j)
 {
 	const struct graph_node *n = j->node;
 	s->running--;
-	if (j->threaded)
-		pthread_join(j->thread, NULL);
 	if (j->probe) {
 		probed(s, n, j->rc, &j->out, &j->err);
 	} else if (j->rc < 0) {
@@ -395,14 +449,17 @@ int solve_run(const struct graph *g, const uint32_t *targets, size_t n_targets,
 	s.out = new0(struct solve_output, g->n_nodes);
 	pthread_mutex_init(&s.lock, NULL);
 	pthread_cond_init(&s.cond, NULL);
+	pthread_cond_init(&s.work, NULL);
 	for (size_t i = 0; i < n_targets; i++)
 		raise_demand(&s, targets[i], DEMAND_FULL);
 	if (o->plan_only)
 		plan(&s);
 	else
 		loop(&s, targets, n_targets);
+	end_workers(&s);
 	pthread_mutex_destroy(&s.lock);
 	pthread_cond_destroy(&s.cond);
+	pthread_cond_destroy(&s.work);
 	free(s.ns);
 	if (ret_stats)
 		*ret_stats = s.stats;
