@@ -71,6 +71,9 @@ static const char *const sql[ST_N] = {
                         " (SELECT ifnull(sum(size),0) FROM blobs)",
         [ST_UNSYNCED_LAYERS] = "SELECT diff_id FROM layers WHERE boot=?1",
         [ST_UNSYNCED_BLOBS] = "SELECT digest FROM blobs WHERE boot=?1",
+        [ST_UNSYNCED_FEW] = "SELECT digest,size FROM blobs WHERE boot=?1 AND"
+                            " NOT EXISTS (SELECT 1 FROM layers WHERE boot=?1) LIMIT ?2",
+        [ST_SYNCED_BLOB] = "UPDATE blobs SET boot=NULL WHERE digest=?1 AND boot=?2",
         [ST_RECORD_GET] = "SELECT text,used FROM records WHERE kind=?1 AND key=?2",
         [ST_RECORD_PUT] = "INSERT OR REPLACE INTO records VALUES(?1,?2,?3,?4)",
         [ST_RECORD_USED] = "UPDATE records SET used=?3 WHERE kind=?1 AND key=?2",

@@ -314,8 +314,6 @@ static int write_meta(struct store_lease *l, const char *name, const struct tree
 
 enum moved { MOVED_NO, MOVED_IN, MOVED_DROPPED };
 
-/* move_in - in the write transaction, perhaps twice (a damaged database is made anew and the
- * transaction repeated): *moved remembers. MOVED_DROPPED: a good one was there. */
 /* reads_well - a layer that is to be taken instead of the new one: damage that only its reading
  * would show later must show now, while the new one is still at hand. */
 static bool reads_well(struct store *s, const struct digest *d)
@@ -325,6 +323,8 @@ static bool reads_well(struct store *s, const struct digest *d)
 	return store_layer_manifest(s, d, &t, &err) == 0;
 }
 
+/* move_in - in the write transaction, perhaps twice (a damaged database is made anew and the
+ * transaction repeated): *moved remembers. MOVED_DROPPED: a good one was there. */
 static int move_in(struct store *s, struct store_lease *l, const char *name,
         const struct layer_info *info, struct found *f, enum moved *moved, struct error *err)
 {
@@ -361,6 +361,20 @@ static int move_in(struct store *s, struct store_lease *l, const char *name,
 	return put_row(s, info, err);
 }
 
+/* there_already - 1 if so: then it is pinned. */
+static int there_already(struct store *s, struct store_lease *l, const struct digest *d,
+        struct found *f, struct error *err)
+{
+	int rc;
+	do {
+		*f = (struct found){0};
+		rc = db_begin(s, DB_READ, err);
+		if (rc == 0)
+			rc = db_end(s, look(s, l, d, f, err), err);
+	} while (db_again(s, rc, err));
+	return rc < 0 ? -1 : f->state == LAYER_GOOD && reads_well(s, d);
+}
+
 int store_layer_publish(struct store *s, struct store_lease *l, const char *name,
         const struct tree *t, const struct digest *diff_id, uint64_t tar_size, bool canonical,
         const struct store_layer **ret, struct error *err)
@@ -370,11 +384,19 @@ int store_layer_publish(struct store *s, struct store_lease *l, const char *name
 	        .tar_size = tar_size,
 	        .canonical = canonical};
 	tree_digest(t, &info.tree);
+	struct found f = {0};
+	/* Steps often leave what another left, nothing above all: no file is written for those. */
+	int rc = there_already(s, l, diff_id, &f, err);
+	if (rc > 0) {
+		store_enter(s);
+		*ret = &entry_get(s, &f)->pub;
+		store_leave(s);
+	}
+	if (rc != 0)
+		return rc;
 	if (write_meta(l, name, t, &info, err) < 0)
 		return -1;
-	struct found f = {0};
 	enum moved moved = MOVED_NO;
-	int rc;
 	store_enter(s);
 	do {
 		rc = db_begin(s, DB_WRITE, err);
@@ -384,9 +406,7 @@ int store_layer_publish(struct store *s, struct store_lease *l, const char *name
 	if (rc == 0)
 		*ret = &entry_get(s, &f)->pub;
 	store_leave(s);
-	if (rc == 0 && moved == MOVED_DROPPED)
-		(void)!sys_remove_tree(l->dir_fd, name); /* else the lease's end takes it */
-	return rc;
+	return rc == 0 && moved == MOVED_DROPPED ? 1 : rc;
 }
 
 /* --- compressed forms ----------------------------------------------------------------------- */

@@ -94,7 +94,8 @@ struct store_layer {
 int store_layer_get(struct store *s, struct store_lease *l, const struct digest *diff_id, int what,
         const struct store_layer **ret, struct error *err) must_check;
 /* store_layer_publish - move the staging directory `name` (its tree in sub-directory "tree") into
- * place with its manifest. If the layer is there already the staging copy is dropped. */
+ * place with its manifest. 1: the layer was there already; the staging directory stays the caller's
+ * to remove, and goes with the lease otherwise. */
 int store_layer_publish(struct store *s, struct store_lease *l, const char *name,
         const struct tree *t, const struct digest *diff_id, uint64_t tar_size, bool canonical,
         const struct store_layer **ret, struct error *err) must_check;

@@ -3,7 +3,8 @@
  * Publishing costs no fsync. A row says in `boot` under which boot its files were written; NULL
  * says that a syncfs came after them. Rows of this boot are good (kill -9 loses no page cache);
  * rows of an earlier boot are verified against their digest before use. Before a tag is written
- * one syncfs makes all that was published so far durable. */
+ * one syncfs makes all that was published so far durable; where that is a config and a manifest,
+ * an fsync of each does, which does not wait for what the whole machine has yet to write. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -12,6 +13,10 @@
 
 #include "store/internal.h"
 #include "sys/path.h"
+
+/* More than this goes faster in one syncfs. */
+#define FEW_BLOBS 8
+#define FEW_BYTES (1 << 20)
 
 const char *store_boot_id(struct store *s)
 {
@@ -102,6 +107,86 @@ static void discard_unsynced(struct store *s)
 	}
 }
 
+static int disk_failed(struct store *s, int errnum, struct error *err)
+{
+	discard_unsynced(s);
+	(void)err_sys(err, errnum, "cannot write what is new in the store %s to the disk", s->path);
+	return err_hint(err, "the disk reports errors: check it (dmesg), then build again");
+}
+
+/* few - what is unsynced, if that is small blobs and not many; 0 if not so. */
+static int few(struct store *s, struct digest *v, struct error *err)
+{
+	int n = 0;
+	int64_t bytes = 0;
+	sqlite3_stmt *st = db_stmt(s, ST_UNSYNCED_FEW, err);
+	if (!st)
+		return -1;
+	db_bind_text(st, 1, store_boot_id(s));
+	sqlite3_bind_int(st, 2, FEW_BLOBS + 1);
+	int rc;
+	while ((rc = db_step(s, st, err)) > 0) {
+		bytes += sqlite3_column_int64(st, 1);
+		if (n == FEW_BLOBS || bytes > FEW_BYTES || !db_digest(st, 0, &v[n]))
+			return 0;
+		n++;
+	}
+	return rc < 0 ? -1 : n;
+}
+
+static int sync_blob(struct store *s, const struct digest *d)
+{
+	char path[STORE_PATH_MAX];
+	_cleanup_close_ int fd = sys_open_beneath(s->dirfd, store_blob_path(path, d), O_RDONLY, 0);
+	return fd < 0 ? fd : fsync(fd) < 0 ? -errno : 0;
+}
+
+static int mark_blobs(struct store *s, const struct digest *v, int n, struct error *err)
+{
+	for (int i = 0; i < n; i++) {
+		sqlite3_stmt *st = db_stmt(s, ST_SYNCED_BLOB, err);
+		if (!st)
+			return -1;
+		db_bind_digest(st, 1, &v[i]);
+		db_bind_text(st, 2, store_boot_id(s));
+		if (db_done(s, st, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* sync_few - 1 if all is durable now; 0 if it takes a syncfs: too much, or a blob that another
+ * process removed meanwhile. Only the rows that were listed are marked: others may come between. */
+static int sync_few(struct store *s, struct error *err)
+{
+	struct digest v[FEW_BLOBS];
+	int n;
+	do {
+		n = db_begin(s, DB_READ, err);
+		if (n == 0)
+			n = db_end(s, few(s, v, err), err);
+	} while (db_again(s, n, err));
+	if (n <= 0)
+		return n;
+	for (int i = 0; i < n; i++) {
+		int r = sync_blob(s, &v[i]);
+		if (r == -ENOENT)
+			return 0;
+		if (r < 0)
+			return disk_failed(s, -r, err);
+	}
+	_cleanup_close_ int dir = sys_open_dir(s->dirfd, "blobs/sha256");
+	if (dir < 0 || fsync(dir) < 0)
+		return disk_failed(s, dir < 0 ? -dir : errno, err);
+	int rc;
+	do {
+		rc = db_begin(s, DB_WRITE, err);
+		if (rc == 0)
+			rc = db_end(s, mark_blobs(s, v, n, err), err);
+	} while (db_again(s, rc, err));
+	return rc < 0 ? -1 : 1;
+}
+
 int store_make_durable(struct store *s, struct error *err)
 {
 	int rc;
@@ -112,16 +197,14 @@ int store_make_durable(struct store *s, struct error *err)
 	} while (db_again(s, rc, err));
 	if (rc <= 0)
 		return rc;
+	rc = sync_few(s, err);
+	if (rc != 0)
+		return rc < 0 ? -1 : 0;
 	/* Only rows from before the syncfs are covered by it; publishers stamp theirs after the
 	 * rename, with the same clock. */
 	int64_t until = store_boot_clock();
-	if (syncfs(s->dirfd) < 0) {
-		int e = errno;
-		discard_unsynced(s);
-		(void)err_sys(
-		        err, e, "cannot write the new layers of the store %s to the disk", s->path);
-		return err_hint(err, "the disk reports errors: check it (dmesg), then build again");
-	}
+	if (syncfs(s->dirfd) < 0)
+		return disk_failed(s, errno, err);
 	do {
 		rc = db_begin(s, DB_WRITE, err);
 		if (rc == 0)
