@@ -159,7 +159,15 @@ static bool port_present(void *ctx, const struct graph_node *n, const struct sol
 
 static int port_prepare(void *ctx, struct error *err)
 {
-	return build_enter(ctx, err);
+	struct build *b = ctx;
+	if (build_enter(b, err) < 0)
+		return -1;
+	/* The private network takes longest to come up: it starts before the step that must run has
+	 * looked for its layers. Where that fails, the step tells. */
+	_cleanup_error_ struct error ignored = ERROR_INIT;
+	if (b->network_wanted)
+		(void)!sandbox_context_warm(b->sandbox, &ignored);
+	return 0;
 }
 
 static int port_execute(void *ctx, const struct graph_node *n, const struct solve_output *in,
@@ -384,6 +392,8 @@ static int solve_once(struct build *b, const uint32_t *targets, struct error *er
 	if (solve_run(b->graph, targets, b->graph->n_targets, &so, &ports, &outputs, &stats, err) <
 	        0)
 		return -1;
+	/* It takes its time to end, network program and all: beside the output, not after it. */
+	sandbox_context_retire(b->sandbox);
 	int rc = 0;
 	if (b->o->dry_run)
 		build_plan_reasons(b, outputs);
@@ -564,6 +574,7 @@ int build_run(struct store *store, const struct build_options *o, struct build_r
 	free(b.context_dir);
 	strv_release(&b.materials);
 	df_ignore_free(b.ignore);
+	build_trash_end(&b);
 	store_lease_free(b.lease);
 	arena_release(&b.arena);
 	pthread_mutex_destroy(&b.lock);

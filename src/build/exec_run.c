@@ -52,18 +52,34 @@ int run_key(struct build *b, const struct graph_node *n, const struct solve_outp
 	return 0;
 }
 
+static enum sandbox_network network_of(const struct graph_run *run)
+{
+	return str_eq(run->network, "host")   ? SANDBOX_NET_HOST
+	       : str_eq(run->network, "none") ? SANDBOX_NET_NONE
+	                                      : SANDBOX_NET_PRIVATE;
+}
+
+static void note_miss(struct build *b, const struct graph_node *n)
+{
+	if (!b->entered && network_of(&n->run) == SANDBOX_NET_PRIVATE)
+		b->network_wanted = true;
+}
+
 int run_probe(struct build *b, const struct graph_node *n, const struct solve_output *in,
         struct solve_output *ret, struct error *err)
 {
-	if (n->no_cache)
-		return 0;
 	struct digest key;
 	struct step_record r;
-	if (run_key(b, n, in, &key, err) < 0)
-		return -1;
-	int rc = record_get(b, &key, &r, err);
+	int rc = 0;
+	if (!n->no_cache) {
+		if (run_key(b, n, in, &key, err) < 0)
+			return -1;
+		rc = record_get(b, &key, &r, err);
+	}
 	if (rc > 0)
 		record_output(b, &r, &in[0], ret);
+	if (rc == 0)
+		note_miss(b, n);
 	return rc;
 }
 
@@ -457,9 +473,7 @@ void run_fill_spec(struct build *b, const struct run_state *st, struct sandbox_s
 	        .hostname = run->hostname,
 	        .stdin_fd = -1,
 	        .insecure = run->insecure,
-	        .network = str_eq(run->network, "host")   ? SANDBOX_NET_HOST
-	                   : str_eq(run->network, "none") ? SANDBOX_NET_NONE
-	                                                  : SANDBOX_NET_PRIVATE,
+	        .network = network_of(run),
 	        .extra_hosts = &run->add_hosts,
 	        .shm_size = run->shm_size,
 	        .ulimits = &run->ulimits,
@@ -491,15 +505,13 @@ static int run_and_scan(struct build *b, struct run_state *st, struct tree *t, s
 		rc = run_process(b, st->n, &spec, err);
 		st->failed = rc < 0 && err->class == ERR_BUILD;
 	}
-	/* overlayfs leaves work/work behind, with mode 000. */
-	int r = sys_remove_tree(store_lease_dirfd(b->lease), work.name);
-	if (rc >= 0 && r < 0)
-		rc = err_sys(err, r, "removing the overlay's work directory");
+	build_trash(b, work.name);
 	layer_dir_release(&work);
 	if (rc < 0)
 		return -1;
 	_cleanup_(owner_table_release) struct owner_table recorded = {0};
-	if (b->single_id && (r = owner_log_load(st->owners, OWNER_UPPER, &recorded)) < 0)
+	int r = b->single_id ? owner_log_load(st->owners, OWNER_UPPER, &recorded) : 0;
+	if (r < 0)
 		return err_sys(err, r, "cannot read which owners the step gave its files");
 	return layer_scan_upper(
 	        st->dir.tree_fd, &st->lower.v, b->single_id ? &recorded : NULL, b->pool, t, err);
@@ -510,8 +522,7 @@ void run_state_free(struct build *b, struct run_state *st)
 	if (!st)
 		return;
 	if (st->dir.name)
-		/* Gone already if it was published; the lease's end removes it otherwise. */
-		(void)!sys_remove_tree(store_lease_dirfd(b->lease), st->dir.name);
+		build_trash(b, st->dir.name);
 	layer_dir_release(&st->dir);
 	close_ptr(&st->owners);
 	build_view_release(&st->lower);
@@ -556,6 +567,8 @@ static int execute_locked(struct build *b, const struct graph_node *n,
 	if (rc >= 0)
 		rc = publish_layer(b, st->dir.name, &t, st->dir.tree_fd, key, 1, &sp, started,
 		        &in[0], ret, err);
+	if (rc >= 0)
+		layer_dir_release(&st->dir); /* published */
 	if (rc < 0 && st->failed)
 		b->steps[n->id].debug = debug_spec(b, n, in);
 	if (rc >= 0 || !keep_failed(b, st))

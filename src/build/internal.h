@@ -38,6 +38,8 @@ struct rootfs {
 	struct build_image *image; /* links of a base image; NULL for built layers */
 	bool from_base;
 	size_t depth;
+	const struct store_layer
+	        *layer; /* once opened, loaded and pinned; under the build's lock */
 };
 
 /* The merged view of a chain, opened: lowest layer first. */
@@ -88,6 +90,7 @@ struct build {
 	struct ui *ui;
 	struct registry_client *registry; /* made when first needed */
 	struct sandbox_context *sandbox;
+	bool network_wanted; /* a RUN with a private network missed, before privileges were taken */
 	struct pool *pool;
 	struct leak_values *leaks; /* of the secrets that were given; NULL: none */
 	bool entered;              /* privileges taken */
@@ -118,6 +121,7 @@ struct build {
 	struct cache_doc cache_used; /* records that this build looked up or made; cache_lock */
 	pthread_mutex_t cache_lock, cache_fetch_lock;
 
+	struct trash *trash;         /* trash.c */
 	struct output_spec *outputs; /* parsed before anything is built */
 	size_t n_outputs;
 	struct build_result *result;
@@ -214,6 +218,11 @@ struct layer_dir {
 };
 void layer_dir_release(struct layer_dir *d);
 int layer_dir_new(struct build *b, struct layer_dir *ret, struct error *err) must_check;
+
+/* trash.c: build_trash - remove this staging directory some time before the build ends; any thread,
+ * once privileges are taken. build_trash_end - waits. */
+void build_trash(struct build *b, const char *name);
+void build_trash_end(struct build *b);
 
 /* context.c */
 int build_load_definition(struct build *b, struct error *err) must_check;

@@ -142,16 +142,19 @@ int publish_layer(struct build *b, const char *staging, const struct tree *t, in
 		return -1;
 	tree_digest(t, &r.tree);
 	const struct store_layer *l;
-	if (store_layer_publish(
-	            b->store, b->lease, staging, t, &r.diff_id, tar_size, true, &l, err) < 0)
+	int rc = store_layer_publish(
+	        b->store, b->lease, staging, t, &r.diff_id, tar_size, true, &l, err);
+	if (rc < 0)
 		return -1;
+	if (rc > 0)
+		build_trash(b, staging);
 	struct timespec ts;
 	clock_gettime(CLOCK_REALTIME, &ts);
 	r.created_sec = ts.tv_sec;
 	r.created_nsec = ts.tv_nsec;
 	if (store_begin(b->store, err) < 0)
 		return -1;
-	int rc = parts ? why_put(b, parts->node, parts->json, err) : 0;
+	rc = parts ? why_put(b, parts->node, parts->json, err) : 0;
 	for (size_t i = 0; rc >= 0 && i < n_keys; i++) {
 		if (n_keys == 2)
 			r.twin = keys[1 - i];

@@ -56,6 +56,26 @@ static void pick_lowers(struct build_view *v)
 	}
 }
 
+/* link_layer - the store is asked once a link: a chain is opened again for each step on top of it,
+ * and the lease keeps what was opened. */
+static int link_layer(
+        struct build *b, struct rootfs *r, const struct store_layer **ret, struct error *err)
+{
+	pthread_mutex_lock(&b->lock);
+	*ret = r->layer;
+	pthread_mutex_unlock(&b->lock);
+	if (*ret && (*ret)->fd >= 0) /* store_reattach() may have closed it */
+		return 1;
+	int rc = store_layer_get(
+	        b->store, b->lease, &r->diff_id, STORE_LAYER_FD | STORE_LAYER_TREE, ret, err);
+	if (rc > 0) {
+		pthread_mutex_lock(&b->lock);
+		r->layer = *ret;
+		pthread_mutex_unlock(&b->lock);
+	}
+	return rc;
+}
+
 /* open_layers - 1 all open, 0 one is not there, -1 error. */
 static int open_layers(
         struct build *b, const struct rootfs *chain, struct build_view *ret, struct error *err)
@@ -65,8 +85,7 @@ static int open_layers(
 	v.fds = new0(int, v.n);
 	for (const struct rootfs *r = chain; r; r = r->parent) {
 		const struct store_layer *l;
-		int rc = store_layer_get(b->store, b->lease, &r->diff_id,
-		        STORE_LAYER_FD | STORE_LAYER_TREE, &l, err);
+		int rc = link_layer(b, (struct rootfs *)r, &l, err);
 		if (rc <= 0) {
 			build_view_release(&v);
 			return rc;

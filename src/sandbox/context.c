@@ -27,6 +27,7 @@ struct sandbox_context {
 	int staging_fd;
 	int sock; /* to the keeper; -1: not started */
 	int pidfd;
+	int retired; /* pidfd of a keeper that was told to end; -1: none */
 	uint32_t next_id;
 	struct strv ports; /* published, as the keeper's arguments */
 };
@@ -36,7 +37,7 @@ struct sandbox_context *sandbox_context_new(int staging_fd)
 	struct sandbox_context *c = new0(struct sandbox_context, 1);
 	pthread_mutex_init(&c->lock, NULL);
 	c->staging_fd = fcntl(staging_fd, F_DUPFD_CLOEXEC, 3);
-	c->sock = c->pidfd = -1;
+	c->sock = c->pidfd = c->retired = -1;
 	c->next_id = 1;
 	return c;
 }
@@ -46,21 +47,39 @@ void sandbox_context_publish(struct sandbox_context *c, const struct strv *ports
 	strv_copy(&c->ports, ports);
 }
 
+/* await_keeper - it ends by itself, once it has cleared away the last step's scratch; but one that
+ * was stopped would never know. */
+static void await_keeper(int *pidfd)
+{
+	if (*pidfd < 0)
+		return;
+	int status;
+	struct pollfd p = {*pidfd, POLLIN, 0};
+	(void)!poll(&p, 1, 500);
+	syscall(SYS_pidfd_send_signal, *pidfd, SIGKILL, NULL, 0);
+	(void)!sys_wait_pidfd(*pidfd, &status);
+	close_ptr(pidfd);
+}
+
+void sandbox_context_retire(struct sandbox_context *c)
+{
+	if (!c)
+		return;
+	pthread_mutex_lock(&c->lock);
+	if (c->sock >= 0) {
+		await_keeper(&c->retired);
+		close_ptr(&c->sock);
+		c->retired = take_fd(&c->pidfd);
+	}
+	pthread_mutex_unlock(&c->lock);
+}
+
 void sandbox_context_free(struct sandbox_context *c)
 {
 	if (!c)
 		return;
-	if (c->sock >= 0) {
-		int status;
-		close(c->sock);
-		/* It ends by itself, once it has cleared away the last step's scratch; but one that
-		 * was stopped would never know. */
-		struct pollfd p = {c->pidfd, POLLIN, 0};
-		(void)!poll(&p, 1, 500);
-		syscall(SYS_pidfd_send_signal, c->pidfd, SIGKILL, NULL, 0);
-		(void)!sys_wait_pidfd(c->pidfd, &status);
-		close(c->pidfd);
-	}
+	sandbox_context_retire(c);
+	await_keeper(&c->retired);
 	close_ptr(&c->staging_fd);
 	strv_release(&c->ports);
 	pthread_mutex_destroy(&c->lock);

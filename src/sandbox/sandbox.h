@@ -96,6 +96,9 @@ struct sandbox_context *sandbox_context_new(int staging_fd);
  * of the step. */
 void sandbox_context_publish(struct sandbox_context *c, const struct strv *ports);
 void sandbox_context_free(struct sandbox_context *c); /* kills what still runs; NULL is fine */
+/* sandbox_context_retire - no step runs and none is expected: keeper and network programs end in
+ * the background. A step that comes nevertheless starts others. NULL is fine. */
+void sandbox_context_retire(struct sandbox_context *c);
 /* sandbox_context_warm - optional: starts the keeper and the private network ahead of the first
  * step, in the background. Network failures show in the step that needs it. */
 int sandbox_context_warm(struct sandbox_context *c, struct error *err) must_check;
