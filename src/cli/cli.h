@@ -60,6 +60,8 @@ int cmd_stop(int argc, char **argv);
 int cmd_kill(int argc, char **argv);
 int cmd_wait(int argc, char **argv);
 int cmd_logs(int argc, char **argv);
+int cmd_exec(int argc, char **argv);
+int cmd_port(int argc, char **argv);
 int cmd_container_prune(int argc, char **argv);
 int cmd_image_prune(int argc, char **argv);
 int cmd_volume(int argc, char **argv);

@@ -24,6 +24,8 @@ static const struct cli_command commands[] = {
         {"ps", NULL, "List containers", cmd_ps},
         {"cp", NULL, "Copy files between a container and this machine", cmd_cp},
         {"logs", NULL, "Show what a container printed", cmd_logs},
+        {"exec", NULL, "Run one more command in a running container", cmd_exec},
+        {"port", NULL, "Show where published ports are", cmd_port},
         {"stop", NULL, "Ask containers to end", cmd_stop},
         {"kill", NULL, "Send containers a signal", cmd_kill},
         {"wait", NULL, "Wait until containers have ended", cmd_wait},

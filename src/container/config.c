@@ -11,8 +11,8 @@
 
 #define ENV_FILE_MAX ((size_t)1 << 20)
 
-/* add_env - "K=V", or "K": taken from here, and nothing where it is not set. */
-static void add_env(struct strv *env, const char *text)
+/* container_add_env - "K=V", or "K": taken from here, and nothing where it is not set. */
+void container_add_env(struct strv *env, const char *text)
 {
 	const char *eq = strchr(text, '=');
 	_cleanup_free_ char *key = eq ? xstrndup(text, (size_t)(eq - text)) : xstrdup(text);
@@ -23,8 +23,8 @@ static void add_env(struct strv *env, const char *text)
 		env_unset(env, key);
 }
 
-/* each_line - of a --env-file or --label-file, without blank lines and comments. */
-static int each_line(const char *flag, const char *path, struct strv *ret, struct error *err)
+/* container_each_line - of a --env-file or --label-file, without blank lines and comments. */
+int container_each_line(const char *flag, const char *path, struct strv *ret, struct error *err)
 {
 	_cleanup_free_ char *text = NULL;
 	size_t n;
@@ -59,7 +59,7 @@ static int make_env(const struct container_spec *spec, const struct oci_image *i
 {
 	_cleanup_strv_ struct strv lines = STRV_INIT;
 	for (size_t i = 0; i < spec->env_files.n; i++)
-		if (each_line("--env-file", spec->env_files.v[i], &lines, err) < 0)
+		if (container_each_line("--env-file", spec->env_files.v[i], &lines, err) < 0)
 			return -1;
 	strv_copy(ret, &im->env);
 	if (!env_get(ret, "PATH"))
@@ -68,9 +68,9 @@ static int make_env(const struct container_spec *spec, const struct oci_image *i
 	if (spec->tty && !env_get(ret, "TERM"))
 		env_set(ret, "TERM", "xterm");
 	for (size_t i = 0; i < lines.n; i++)
-		add_env(ret, lines.v[i]);
+		container_add_env(ret, lines.v[i]);
 	for (size_t i = 0; i < spec->env.n; i++)
-		add_env(ret, spec->env.v[i]);
+		container_add_env(ret, spec->env.v[i]);
 	return 0;
 }
 
@@ -79,7 +79,7 @@ static int make_labels(const struct container_spec *spec, const struct oci_image
 {
 	_cleanup_strv_ struct strv lines = STRV_INIT;
 	for (size_t i = 0; i < spec->label_files.n; i++)
-		if (each_line("--label-file", spec->label_files.v[i], &lines, err) < 0)
+		if (container_each_line("--label-file", spec->label_files.v[i], &lines, err) < 0)
 			return -1;
 	for (size_t i = 0; i < spec->labels.n; i++)
 		strv_add(&lines, spec->labels.v[i]);

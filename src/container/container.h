@@ -94,6 +94,15 @@ struct container_run_options {
 int container_start(struct store *s, const char *id, const struct container_run_options *o,
         int *ret_exit, struct error *err) must_check;
 
+struct container_exec {
+	struct strv command, env, env_files; /* env: "K=V" or "K", above the container's own */
+	const char *user, *workdir;          /* NULL: the container's */
+	bool tty, interactive, detach, privileged;
+};
+/* container_exec - one more command in a running container. *ret_exit as container_start. */
+int container_exec(const struct container *c, const struct container_exec *x, int *ret_exit,
+        struct error *err) must_check;
+
 /* container_signal - to the command of a running container. */
 int container_signal(const struct container *c, int sig, struct error *err) must_check;
 /* container_wait - until it has ended (and, with --rm, is gone). timeout_ms < 0: for ever. 1 ended,

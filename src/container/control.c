@@ -54,7 +54,7 @@ void control_release(struct control *c, int dirfd)
 
 static void answer(int fd, int status, int with_fd)
 {
-	struct control_reply r = {status};
+	struct control_reply r = {.status = status};
 	(void)!wire_send(fd, &r, sizeof(r), &with_fd, with_fd >= 0 ? 1 : 0);
 }
 
@@ -67,29 +67,47 @@ static void forget(struct control *c, int fd)
 		}
 }
 
-static int obey(struct control *c, int fd, const struct control_request *q)
+void control_answer(int client, int status, const struct error *err)
+{
+	struct control_reply r = {.status = status};
+	if (error_is_set(err)) {
+		size_t n = MIN(strlen(err->msg), (size_t)700);
+		memcpy(r.text, err->msg, n);
+		snprintf(r.text + n + 1, sizeof(r.text) - n - 1, "%s", str_or_empty(err->hint));
+	}
+	(void)!wire_send(client, &r, sizeof(r), NULL, 0);
+}
+
+static void obey(
+        struct control *c, int fd, const struct control_request *q, struct control_event *ev)
 {
 	switch (q->op) {
 	case CONTROL_KILL:
 		answer(fd, 0, -1);
-		return q->arg > 0 && q->arg < NSIG ? q->arg : 0;
+		ev->signal = q->arg > 0 && q->arg < NSIG ? q->arg : 0;
+		return;
 	case CONTROL_WAIT:
 		forget(c, fd);
 		vec_grow(&c->waiters, &c->cap_waiters, c->n_waiters + 1);
 		c->waiters[c->n_waiters++] = fd;
-		return 0;
+		return;
 	case CONTROL_ROOT:
 		answer(fd, c->root_fd >= 0 ? 0 : -EAGAIN, c->root_fd);
-		return 0;
+		return;
+	case CONTROL_EXEC:
+		forget(c, fd);
+		ev->exec = fd;
+		ev->tty = q->arg != 0;
+		return;
 	default:
 		answer(fd, -ENOSYS, -1);
-		return 0;
 	}
 }
 
-int control_serve(struct control *c, int fd)
+void control_serve(struct control *c, int fd, struct control_event *ev)
 {
 	struct control_request q;
+	*ev = (struct control_event){.exec = -1, .fds = {-1, -1, -1, -1}};
 	if (fd == c->listen_fd) {
 		int new = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 		if (new >= 0 && c->n_clients + c->n_waiters >= CLIENTS_MAX) {
@@ -98,17 +116,19 @@ int control_serve(struct control *c, int fd)
 			vec_grow(&c->clients, &c->cap_clients, c->n_clients + 1);
 			c->clients[c->n_clients++] = new;
 		}
-		return 0;
+		return;
 	}
-	int r = wire_recv(fd, &q, sizeof(q), NULL, 0);
+	int r = wire_recv(fd, &q, sizeof(q), ev->fds, CONTROL_FDS);
 	if (r == -EAGAIN)
-		return 0;
+		return;
 	if (r <= 0) {
 		forget(c, fd);
 		close(fd);
-		return 0;
+	} else {
+		obey(c, fd, &q, ev);
 	}
-	return obey(c, fd, &q);
+	for (int i = 0; i < CONTROL_FDS && ev->exec < 0; i++)
+		close_ptr(&ev->fds[i]);
 }
 
 void control_finish(struct control *c, int exit_code)
@@ -119,20 +139,20 @@ void control_finish(struct control *c, int exit_code)
 
 /* --- the other side -------------------------------------------------------------------------- */
 
-int control_ask(int dirfd, enum control_op op, int arg, int *ret_fd)
+int control_ask(int dirfd, enum control_op op, int arg, const int *fds, size_t n_fds, int *ret_fd)
 {
 	struct sockaddr_un a;
 	address(dirfd, &a);
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	if (fd < 0 || connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0)
 		return -errno;
-	struct control_request q = {op, arg};
+	struct control_request q = {.op = op, .arg = arg};
 	struct control_reply reply;
 	int got = -1;
-	int r = wire_send(fd, &q, sizeof(q), NULL, 0);
+	int r = wire_send(fd, &q, sizeof(q), fds, n_fds);
 	if (r < 0)
 		return r;
-	if (op == CONTROL_WAIT) {
+	if (op == CONTROL_WAIT || op == CONTROL_EXEC) {
 		*ret_fd = take_fd(&fd);
 		return 0;
 	}
@@ -154,7 +174,7 @@ static int not_running(const struct container *c, struct error *err)
 
 int container_signal(const struct container *c, int sig, struct error *err)
 {
-	int r = control_ask(c->dirfd, CONTROL_KILL, sig, NULL);
+	int r = control_ask(c->dirfd, CONTROL_KILL, sig, NULL, 0, NULL);
 	if (r == -ECONNREFUSED || r == -ENOENT || r == -ECONNRESET)
 		return not_running(c, err);
 	return r < 0 ? err_sys(err, r, "cannot reach container %s", c->name) : 0;
@@ -181,7 +201,7 @@ static int ended(const struct container *c, int *ret_exit, struct error *err)
 int container_wait(const struct container *c, int timeout_ms, int *ret_exit, struct error *err)
 {
 	_cleanup_close_ int fd = -1;
-	int r = control_ask(c->dirfd, CONTROL_WAIT, 0, &fd);
+	int r = control_ask(c->dirfd, CONTROL_WAIT, 0, NULL, 0, &fd);
 	if (r == -ECONNREFUSED || r == -ENOENT || r == -ECONNRESET || r == -EPIPE)
 		return ended(c, ret_exit, err);
 	if (r < 0)

@@ -50,6 +50,12 @@ json_t *container_config(const struct container_spec *spec, const char *id, cons
 json_t *container_host_config(const struct container *c);    /* borrowed */
 json_t *container_process_config(const struct container *c); /* "Config"; borrowed */
 
+/* container_add_env - "K=V", or "K" taken from our environment. container_each_line - of a file of
+ * such lines, without comments; appended. */
+void container_add_env(struct strv *env, const char *text);
+int container_each_line(
+        const char *flag, const char *path, struct strv *ret, struct error *err) must_check;
+
 /* --- mount_spec.c ----------------------------------------------------------------------------- */
 
 /* container_mounts - the array Mounts from -v, --mount, --tmpfs and the image's VOLUMEs. */
@@ -85,7 +91,9 @@ int container_volume_open(struct store *s, const struct container *c, const stru
 /* --- terminal.c ------------------------------------------------------------------------------- */
 
 struct terminal; /* a pty, and our own terminal in raw mode while it lives */
-int terminal_open(bool attach, bool input, struct terminal **ret, struct error *err) must_check;
+/* terminal_open - in the devpts of the container with this root; -1: in our own. */
+int terminal_open(
+        int root, bool attach, bool input, struct terminal **ret, struct error *err) must_check;
 void terminal_free(struct terminal *t); /* restores; NULL is fine */
 int terminal_slave(const struct terminal *t);
 void terminal_close_slave(struct terminal *t);
@@ -107,30 +115,39 @@ void log_stream_release(struct log_stream *l);
 /* --- control.c: asking a running container's supervisor ----------------------------------------
  */
 
-enum control_op { CONTROL_KILL = 1, CONTROL_WAIT, CONTROL_ROOT };
+enum control_op { CONTROL_KILL = 1, CONTROL_WAIT, CONTROL_ROOT, CONTROL_EXEC };
 struct control_request {
 	uint32_t op;
-	int32_t arg;
+	int32_t arg; /* KILL: the signal; EXEC: 1 a terminal */
 };
 struct control_reply {
-	int32_t status; /* 0, or -errno; WAIT: the exit code */
+	int32_t status;  /* 0, or -errno; WAIT, EXEC: the exit code */
+	char text[1000]; /* EXEC: why it did not run, and after a NUL what to do; or "" */
 };
-struct sandbox_process;
-struct control { /* the supervisor's side */
+#define CONTROL_FDS 4 /* EXEC: the command as JSON in a memfd, stdin, stdout, stderr */
+struct control {      /* the supervisor's side */
 	int listen_fd;
 	int root_fd;            /* of the container; -1: not there yet */
 	int *clients, *waiters; /* connections */
 	size_t n_clients, cap_clients, n_waiters, cap_waiters;
 };
+struct control_event {
+	int signal; /* to be sent to the command; 0: none */
+	int exec;   /* a client that wants a command run: its connection; -1: none */
+	bool tty;
+	int fds[CONTROL_FDS];
+};
 int control_listen(int dirfd, struct control *ret, struct error *err) must_check;
 void control_release(struct control *c, int dirfd);
 /* control_serve - descriptors to poll: listen_fd and the clients; after a poll say which is
- * readable. Returns a signal number to send to the command, else 0. */
-int control_serve(struct control *c, int fd);
+ * readable. */
+void control_serve(struct control *c, int fd, struct control_event *ret);
+void control_answer(int client, int status, const struct error *err);
 void control_finish(struct control *c, int exit_code); /* answers who waits */
-/* control_ask - 0, or -errno: -ECONNREFUSED or -ENOENT: nobody is there. The connection (for WAIT)
- * or the descriptor that came back (ROOT) in *ret_fd. */
-int control_ask(int dirfd, enum control_op op, int arg, int *ret_fd) must_check;
+/* control_ask - 0, or -errno: -ECONNREFUSED or -ENOENT: nobody is there. The connection (for WAIT
+ * and EXEC) or the descriptor that came back (ROOT) in *ret_fd. */
+int control_ask(int dirfd, enum control_op op, int arg, const int *fds, size_t n_fds,
+        int *ret_fd) must_check;
 
 /* --- copy.c: trees between directories, both reached by descriptor only ------------------------
  */

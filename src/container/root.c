@@ -149,7 +149,7 @@ int container_root_open(struct store *s, struct container *c, bool write,
 	r.lock = container_lock_open(c->dirfd, err);
 	int got = r.lock < 0 ? -1 : container_lock_take(r.lock, CONTAINER_LOCK_USE, false);
 	if (got == 0 && container_lock_held(r.lock, CONTAINER_LOCK_RUN)) {
-		got = control_ask(c->dirfd, CONTROL_ROOT, 0, &r.fd);
+		got = control_ask(c->dirfd, CONTROL_ROOT, 0, NULL, 0, &r.fd);
 		if (got >= 0 && enter(s, err) < 0) {
 			container_root_release(&r);
 			return -1;

@@ -18,7 +18,14 @@
 #include "sandbox/wire.h"
 #include "sys/path.h"
 
+#define POLL_EACH 64          /* clients, and commands of exec, looked at in a round */
 #define INPUT_MAX (64u << 10) /* bytes that wait for a program that does not read */
+
+/* A command of `exec` in the container, and who waits for its end. */
+struct exec {
+	struct sandbox_process proc;
+	int client;
+};
 
 struct run {
 	struct store *s;
@@ -41,7 +48,9 @@ struct run {
 	int *mount_fds;
 	size_t n_mounts;
 	struct strv argv, env, hosts, ulimits;
-	json_t *ports;  /* published: docker's NetworkSettings.Ports */
+	json_t *ports; /* published: docker's NetworkSettings.Ports */
+	struct exec *execs;
+	size_t n_execs, cap_execs;
 	int interrupts; /* how often we were asked to end */
 };
 
@@ -234,7 +243,7 @@ static int open_stdio(struct run *r, struct stdio *io, struct error *err)
 	bool tty = json_get_bool(config, "Tty", false);
 	bool open_stdin = json_get_bool(config, "OpenStdin", false);
 	*io = (struct stdio){-1, STDOUT_FILENO, STDERR_FILENO, {-1, -1, -1, -1}};
-	if (tty && terminal_open(r->o->attach, r->o->interactive, &r->term, err) < 0)
+	if (tty && terminal_open(-1, r->o->attach, r->o->interactive, &r->term, err) < 0)
 		return -1;
 	if (!r->o->attach) {
 		if (open_log(r, io->close, err) < 0)
@@ -413,13 +422,83 @@ static void from_notify(struct run *r)
 		say_started(r);
 }
 
+/* exec_command - from the JSON that the client wrote: {argv, env, cwd, user, insecure}. */
+static int exec_command(struct run *r, const struct control_event *ev, struct sandbox_process *ret,
+        struct error *err)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t n;
+	_cleanup_strv_ struct strv argv = STRV_INIT, env = STRV_INIT;
+	const json_t *host = container_host_config(r->c);
+	if (lseek(ev->fds[0], 0, SEEK_SET) < 0)
+		return err_sys(err, errno, "reading the command");
+	int e = sys_read_fd(ev->fds[0], CONTAINER_JSON_MAX, &text, &n);
+	if (e < 0)
+		return err_sys(err, e, "reading the command");
+	_cleanup_json_ json_t *j = json_parse(text, n, CONTAINER_JSON_MAX, "exec", err);
+	if (!j)
+		return -1;
+	(void)json_get_strv(j, "argv", &argv);
+	(void)json_get_strv(j, "env", &env);
+	struct sandbox_spec spec = {.upper_fd = -1,
+	        .work_fd = -1,
+	        .argv = &argv,
+	        .env = &env,
+	        .cwd = str_or_empty(json_get_str(j, "cwd")),
+	        .user = str_or_empty(json_get_str(j, "user")),
+	        .hostname = json_get_str(container_process_config(r->c), "Hostname"),
+	        .stdin_fd = ev->fds[1],
+	        .stdout_fd = ev->fds[2],
+	        .stderr_fd = ev->fds[3],
+	        .tty = ev->tty,
+	        .insecure = json_get_bool(j, "insecure", false) ||
+	                    json_get_bool(host, "Privileged", false),
+	        .network = network_of(host),
+	        .ulimits = &r->ulimits,
+	        .arch = json_get_str(json_get_obj(r->c->config, "Strake"), "Arch"),
+	        .join = r->proc.id};
+	return sandbox_start(r->rootfs->sandbox, &spec, ret, err);
+}
+
+static void begin_exec(struct run *r, struct control_event *ev)
+{
+	_cleanup_error_ struct error err = ERROR_INIT;
+	struct exec x = {.proc = {.pidfd = -1, .status_fd = -1}, .client = ev->exec};
+	int rc = ev->fds[3] < 0 ? err_set(&err, ERR_INTERNAL, "exec without descriptors")
+	                        : exec_command(r, ev, &x.proc, &err);
+	for (int i = 0; i < CONTROL_FDS; i++)
+		close_ptr(&ev->fds[i]);
+	if (rc < 0) {
+		control_answer(x.client, 126, &err);
+		close(x.client);
+		return;
+	}
+	vec_grow(&r->execs, &r->cap_execs, r->n_execs + 1);
+	r->execs[r->n_execs++] = x;
+}
+
+static void end_exec(struct run *r, size_t i)
+{
+	_cleanup_error_ struct error err = ERROR_INIT;
+	struct exec x = r->execs[i];
+	int code = 126;
+	r->execs[i] = r->execs[--r->n_execs];
+	if (sandbox_wait(&x.proc, &code, &err) < 0 && code < 126)
+		code = 126;
+	control_answer(x.client, code, &err);
+	close(x.client);
+}
+
 enum { P_PROC, P_SIGNAL, P_NOTIFY, P_TERM, P_KEYS, P_OUT, P_ERR, P_LISTEN, P_FIXED };
 
 static void serve(struct run *r, int fd)
 {
-	int sig = control_serve(&r->control, fd);
-	if (sig)
-		sandbox_kill(&r->proc, sig);
+	struct control_event ev;
+	control_serve(&r->control, fd, &ev);
+	if (ev.signal)
+		sandbox_kill(&r->proc, ev.signal);
+	if (ev.exec >= 0)
+		begin_exec(r, &ev);
 }
 
 static void attend(struct run *r)
@@ -427,8 +506,10 @@ static void attend(struct run *r)
 	bool term = r->term != NULL;
 	bool keys = term && r->o->attach && r->o->interactive;
 	for (;;) {
-		struct pollfd p[P_FIXED + 64];
-		size_t n_clients = MIN(r->control.n_clients, (size_t)64);
+		struct pollfd p[P_FIXED + 2 * POLL_EACH];
+		size_t n_clients = MIN(r->control.n_clients, (size_t)POLL_EACH);
+		size_t n_execs = MIN(r->n_execs, (size_t)POLL_EACH);
+		struct pollfd *x = p + P_FIXED + n_clients;
 		bool room = r->input.len < INPUT_MAX;
 		short term_events = (short)(POLLIN | (r->input.len ? POLLOUT : 0));
 		p[P_PROC] = (struct pollfd){r->proc.pidfd, POLLIN, 0};
@@ -441,7 +522,9 @@ static void attend(struct run *r)
 		p[P_LISTEN] = (struct pollfd){r->control.listen_fd, POLLIN, 0};
 		for (size_t i = 0; i < n_clients; i++)
 			p[P_FIXED + i] = (struct pollfd){r->control.clients[i], POLLIN, 0};
-		if (poll(p, P_FIXED + n_clients, -1) < 0 && errno != EINTR)
+		for (size_t i = 0; i < n_execs; i++)
+			x[i] = (struct pollfd){r->execs[i].proc.pidfd, POLLIN, 0};
+		if (poll(p, P_FIXED + n_clients + n_execs, -1) < 0 && errno != EINTR)
 			return;
 		if (p[P_SIGNAL].revents)
 			pass_signals(r);
@@ -456,6 +539,10 @@ static void attend(struct run *r)
 		for (int i = 0; i < 2; i++)
 			if (p[P_OUT + i].revents && !from_pipe(r, i))
 				close_ptr(&r->pipes[i]);
+		/* Downwards: the last takes the place of one that goes. */
+		for (size_t i = n_execs; i-- > 0;)
+			if (x[i].revents)
+				end_exec(r, i);
 		for (size_t i = 0; i < n_clients; i++)
 			if (p[P_FIXED + i].revents)
 				serve(r, p[P_FIXED + i].fd);
@@ -496,6 +583,7 @@ static void run_release(struct run *r)
 	strv_release(&r->ulimits);
 	strbuf_release(&r->input);
 	json_decref(r->ports);
+	free(r->execs);
 	for (int i = 0; i < 2; i++) {
 		if (r->log_fd >= 0)
 			log_stream_release(&r->log[i]);
@@ -590,6 +678,9 @@ int container_start(struct store *s, const char *id, const struct container_run_
 		attend(&r);
 		rc = sandbox_wait(&r.proc, &exit_code, err);
 		drain(&r);
+		/* They died with it. */
+		while (r.n_execs)
+			end_exec(&r, r.n_execs - 1);
 		if (rc >= 0)
 			say_started(&r); /* it was quick */
 	}

@@ -5,7 +5,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/ioctl.h>
+#include <sys/sysmacros.h>
 #include <termios.h>
+
+#include "sys/path.h"
 
 struct terminal {
 	int master, slave;
@@ -40,11 +43,26 @@ void terminal_resize(struct terminal *t)
 		(void)ioctl(t->master, TIOCSWINSZ, &ws);
 }
 
-int terminal_open(bool attach, bool input, struct terminal **ret, struct error *err)
+/* open_master - a terminal of this machine, or of the container's own devpts, where programs find
+ * it by its name. That file is the container's to meddle with: no link is followed, and it must be
+ * the device that it ought to be. */
+static int open_master(int root)
+{
+	struct stat st;
+	if (root < 0)
+		return posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+	int fd = sys_open_beneath(root, "dev/pts/ptmx", O_RDWR | O_NOCTTY | O_NONBLOCK, 0);
+	if (fd >= 0 && fstat(fd, &st) == 0 && S_ISCHR(st.st_mode) && st.st_rdev == makedev(5, 2))
+		return fd;
+	close_ptr(&fd);
+	return posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+}
+
+int terminal_open(int root, bool attach, bool input, struct terminal **ret, struct error *err)
 {
 	struct terminal *t = new0(struct terminal, 1);
 	t->slave = -1;
-	t->master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+	t->master = open_master(root);
 	if (t->master >= 0 && grantpt(t->master) == 0 && unlockpt(t->master) == 0)
 		t->slave = ioctl(t->master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
 	/* Neither a program that prints nor one that does not read may block us. */

@@ -80,6 +80,15 @@ static pid_t fork_into(unsigned long namespaces)
 #endif
 }
 
+/* step_pid - the first process of a running step; 0: it has ended. */
+static pid_t step_pid(const struct keeper *k, uint32_t id)
+{
+	for (size_t i = 0; i < k->n; i++)
+		if (k->v[i].id == id && k->v[i].sock >= 0)
+			return k->v[i].pid;
+	return 0;
+}
+
 static noreturn_ void become_step(struct keeper *k, const struct wire_order_msg *m, int sock,
         int cgroup, int supervisor, const struct machine *machine)
 {
@@ -101,6 +110,8 @@ static noreturn_ void become_step(struct keeper *k, const struct wire_order_msg 
 	        .sys_bind = -1,
 	        .console = -1};
 	scratch_name(s.scratch_name, sizeof(s.scratch_name), m->id);
+	if (m->join)
+		step_join_main(&s, step_pid(k, m->join), sock);
 	step_main(&s, sock);
 }
 
@@ -118,6 +129,10 @@ static int prepare_start(struct keeper *k, const struct wire_order_msg *m, struc
 		machine->way = EMULATOR_NONE;
 	if (machine->way == EMULATOR_COMPAT && !k->compat_filter.n)
 		seccomp_build(&k->compat_filter, true);
+	if (m->join && !step_pid(k, m->join))
+		return err_set(err, ERR_USAGE, "the container has ended");
+	if (m->join)
+		return 0;
 	if (m->network == SANDBOX_NET_PRIVATE && network_begin(&k->net, err) < 0)
 		return -1;
 	if (m->memory_max || m->pids_max || m->cpu_milli)
@@ -161,6 +176,8 @@ static void start_step(struct keeper *k, const struct wire_order_msg *m, int soc
 	unsigned long ns = CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS;
 	if (m->network == SANDBOX_NET_NONE)
 		ns |= CLONE_NEWNET;
+	if (m->join)
+		ns = 0;
 	pid_t pid = -1;
 	_cleanup_close_ int supervisor = -1;
 	if (prepare_start(k, m, &cg, &machine, &err) >= 0 &&

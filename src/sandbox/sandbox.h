@@ -80,6 +80,9 @@ struct sandbox_spec {
 	/* containers */
 	bool bind_writable_hosts;
 	bool init; /* pid 1 is a small init that passes signals on and reaps */
+	/* `exec`: the process enters the namespaces of this running one of the same context; layers
+	 * and mounts are not looked at. 0: new ones. */
+	uint32_t join;
 	/* A SEQPACKET socket; 0: none. It gets one message with an O_PATH descriptor of the root
 	 * once everything is mounted, and ends (end of file) when the command was executed or
 	 * nothing was. */

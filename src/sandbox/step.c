@@ -11,6 +11,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/personality.h>
 #include <sys/syscall.h>
 
@@ -338,6 +339,55 @@ static int set_up(struct step *s, int *sock, struct error *err)
 			return err_sys(err, r, "cannot talk to the supervisor of the step");
 	}
 	return place_stdio(s, sock, err);
+}
+
+/* join - all namespaces of the target. Nobody inside may look into this process before it has
+ * become the command: it still holds descriptors of the host. */
+static int join(struct step *s, pid_t target, struct error *err)
+{
+	int flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
+	if (s->spec.network != SANDBOX_NET_HOST)
+		flags |= CLONE_NEWNET;
+	_cleanup_close_ int pidfd = (int)syscall(SYS_pidfd_open, target, 0);
+	if (pidfd < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || setns(pidfd, flags) < 0)
+		return err_sys(err, errno, "cannot enter the container");
+	return 0;
+}
+
+static int set_up_joined(struct step *s, int *sock, struct error *err)
+{
+	if (setsid() < 0)
+		return err_sys(err, errno, "setsid");
+	if (s->spec.tty && ioctl(s->spec.stdin_fd, TIOCSCTTY, 0) < 0)
+		return err_sys(err, errno, "cannot make the terminal the controlling one");
+	s->root_fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (s->root_fd < 0)
+		return err_sys(err, errno, "cannot open the container's root");
+	if (sandbox_user_resolve(s->root_fd, str_or_empty(s->spec.user), &s->user, err) < 0 ||
+	        enter_cwd(s, err) < 0 || step_set_limits(s, err) < 0 || enter_machine(s, err) < 0)
+		return -1;
+	return place_stdio(s, sock, err);
+}
+
+noreturn_ void step_join_main(struct step *s, pid_t target, int sock)
+{
+	struct error err = ERROR_INIT;
+	struct strv env = STRV_INIT;
+	int r = wire_recv_spec(sock, &s->spec);
+	if (r < 0)
+		err_sys(&err, r, "cannot receive the command");
+	if (r < 0 || join(s, target, &err) < 0)
+		report(sock, &err, 1);
+	/* Only a child is in the pid namespace; this process stays behind as its messenger. */
+	step_init(false);
+	if (set_up_joined(s, &sock, &err) < 0)
+		report(sock, &err, 126);
+	build_env(s, &env);
+	reset_signals();
+	if (step_drop_rights(s, &err) < 0)
+		report(sock, &err, 126);
+	int status = run_command(s, s->spec.argv->v, env.v, env_get(&env, "PATH"), &err);
+	report(sock, &err, status);
 }
 
 noreturn_ void step_main(struct step *s, int sock)

@@ -88,5 +88,7 @@ void step_init(bool tty);
 
 /* step_main - never returns. sock: the step's socket. */
 noreturn_ void step_main(struct step *s, int sock);
+/* step_join_main - the same in the namespaces of a step that runs. */
+noreturn_ void step_join_main(struct step *s, pid_t target, int sock);
 
 #endif

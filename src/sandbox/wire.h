@@ -17,10 +17,11 @@
 enum wire_order { WIRE_START = 1, WIRE_KILL, WIRE_PROXY, WIRE_WARM };
 struct wire_order_msg {
 	uint32_t order;
-	uint32_t id;                              /* of the step */
-	uint32_t network;                         /* START: enum sandbox_network */
-	uint32_t single_id;                       /* START: with a supervisor */
-	int32_t signal;                           /* KILL */
+	uint32_t id;        /* of the step */
+	uint32_t network;   /* START: enum sandbox_network */
+	uint32_t single_id; /* START: with a supervisor */
+	uint32_t join;      /* START: of the step whose namespaces it enters; 0: new ones */
+	int32_t signal;     /* KILL */
 	uint64_t memory_max, pids_max, cpu_milli; /* START: cgroup limits, 0: none */
 	uint32_t own_userns; /* START: the builder made its user namespace itself */
 	char arch[32];       /* START: of the step's programs; "" the machine's */
