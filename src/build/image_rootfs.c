@@ -53,6 +53,8 @@ static int open_rootfs(struct image_rootfs_private *p, const struct digest *conf
 	struct build *b = &p->b;
 	if (store_lease_new(b->store, &b->lease, err) < 0)
 		return -1;
+	if (!config)
+		return build_enter(b, err);
 	struct build_image *im = add_image(b, config, name);
 	if (store_image_config(b->store, config, &im->config, err) < 0)
 		return err_wrap(err, "%s", name);
@@ -87,6 +89,16 @@ int image_rootfs_open(struct store *s, const struct digest *config, const char *
 	r->sandbox = p->b.sandbox;
 	*ret = r;
 	return 0;
+}
+
+int image_rootfs_fetch(
+        const struct image_rootfs *r, const char *url, struct sink *to, struct error *err)
+{
+	struct registry_client *c = build_registry(&r->private->b, err);
+	struct registry_http rq = {.url = url};
+	int rc = c ? registry_http_get(c, &rq, to, err) : -1;
+	registry_http_release(&rq);
+	return rc;
 }
 
 /* --- by name --------------------------------------------------------------------------------- */

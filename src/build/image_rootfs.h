@@ -23,9 +23,14 @@ struct image_rootfs {
 
 /* image_rootfs_open - every layer there, unpacked and loaded. Enters the process's privileges: it
  * must be single-threaded and has threads afterwards. Layers that are missing here are fetched if
- * the image's registry is known (name: what it was asked for as). */
+ * the image's registry is known (name: what it was asked for as). config NULL: no image at all,
+ * only the rights and a lease. */
 int image_rootfs_open(struct store *s, const struct digest *config, const char *name,
         const volatile bool *interrupted, struct image_rootfs **ret, struct error *err) must_check;
+/* image_rootfs_fetch - a file from a URL into a sink (not finished). */
+struct sink;
+int image_rootfs_fetch(const struct image_rootfs *r, const char *url, struct sink *to,
+        struct error *err) must_check;
 void image_rootfs_free(struct image_rootfs *r);
 static inline void image_rootfs_freep(struct image_rootfs **r)
 {

@@ -7,6 +7,7 @@
 #include "base/human.h"
 #include "build/attest.h"
 #include "codec/json.h"
+#include "cli/report.h"
 #include "cli/template.h"
 #include "container/container.h"
 
@@ -227,9 +228,14 @@ int cmd_inspect(int argc, char **argv)
 	const char *type = str_starts(argv[0], "image")       ? "image"
 	                   : str_starts(argv[0], "container") ? "container"
 	                                                      : NULL;
+	bool layers = false, whole = false;
 	struct strv words = STRV_INIT;
 	const struct cli_option options[] = {
 	        {"format", 'f', CLI_STR, &format, "F", "{{.Config.User}}, {{json .Config}}"},
+	        {"layers", 0, CLI_BOOL, &layers, NULL,
+	                "what each layer of an image adds, changes, removes and wastes"},
+	        {"no-trunc", 0, CLI_BOOL, &whole, NULL, "--layers: cut nothing short"},
+	        {"size", 's', CLI_ABSENT, NULL, NULL, "strake du shows what containers take"},
 	        {"type", 0, CLI_STR, &type, "T", "image or container; else whichever has the name"},
 	        {0},
 	};
@@ -254,7 +260,10 @@ int cmd_inspect(int argc, char **argv)
 	}
 	if (cli_store(&store, &err) < 0)
 		code = cli_report(&err);
-	for (size_t i = 0; store && i < words.n; i++) {
+	for (size_t i = 0; store && layers && i < words.n; i++)
+		if (cli_report_layers(store, words.v[i], format, whole, &err) < 0)
+			code = cli_report(&err);
+	for (size_t i = 0; store && !layers && i < words.n; i++) {
 		json_t *j = describe_any(store, words.v[i], type, &err);
 		_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
 		if (!j || (format && !as_json && template_run(format, j, &text, &err) < 0))
@@ -264,7 +273,7 @@ int cmd_inspect(int argc, char **argv)
 		if (j)
 			json_array_append_new(list, j);
 	}
-	if (!format && store) {
+	if ((!format || as_json) && store && !layers) {
 		_cleanup_free_ char *text = json_pretty(list);
 		printf("%s\n", text);
 	}

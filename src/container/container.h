@@ -132,6 +132,24 @@ int container_volume_create(struct store *s, const char *name, struct error *err
 /* container_volume_remove - ERR_USAGE while a container names it, ERR_NOT_FOUND. */
 int container_volume_remove(struct store *s, const char *name, struct error *err) must_check;
 
+/* --- what it changed -------------------------------------------------------------------------- */
+
+/* container_diff - every path that differs from the image, sorted: kind 'A' added, 'C' changed, 'D'
+ * deleted. */
+int container_diff(struct store *s, const char *name,
+        void (*fn)(void *ctx, char kind, const char *path), void *ctx,
+        struct error *err) must_check;
+struct container_commit_options {
+	const char *author, *message;
+	const char *name; /* of the image, or NULL */
+	struct strv changes;
+};
+/* container_commit - image and changes as a new image. Volumes are not in it. */
+int container_commit(struct store *s, const char *name, const struct container_commit_options *o,
+        struct digest *ret_id, struct error *err) must_check;
+/* container_export - the whole file system, without volumes, as a tar. */
+int container_export(struct store *s, const char *name, int fd, struct error *err) must_check;
+
 /* --- copying ---------------------------------------------------------------------------------- */
 
 struct container_copy_options {

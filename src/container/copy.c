@@ -16,6 +16,8 @@
 #include "sys/path.h"
 #include "sys/xattr.h"
 
+#define OPAQUE "user.overlay.opaque"
+
 /* --- reading --------------------------------------------------------------------------------- */
 
 static enum tree_type type_of(mode_t mode)
@@ -46,7 +48,7 @@ static void read_xattrs(int dir, const char *name, struct arena *a, struct tree_
 		return;
 	e->xattrs = arena_new(a, struct tree_xattr, x.n);
 	for (size_t i = 0; i < x.n; i++) {
-		if (!layer_xattr_allowed(x.v[i].name))
+		if (!layer_xattr_allowed(x.v[i].name) && !str_eq(x.v[i].name, OPAQUE))
 			continue;
 		struct tree_xattr *t = &e->xattrs[e->n_xattrs++];
 		t->name = arena_strdup(a, x.v[i].name);
@@ -115,7 +117,9 @@ static void set_xattrs(
         int dir, const char *name, const struct tree_entry *e, const struct copy_options *o)
 {
 	for (uint32_t i = 0; i < e->n_xattrs; i++)
-		if (o->keep_special || str_starts(e->xattrs[i].name, "user."))
+		if (str_eq(e->xattrs[i].name, OPAQUE)
+		                ? o->keep_overlay
+		                : o->keep_special || str_starts(e->xattrs[i].name, "user."))
 			(void)!sys_xattr_set(
 			        dir, name, e->xattrs[i].name, e->xattrs[i].value, e->xattrs[i].len);
 }
@@ -275,7 +279,8 @@ static void walk_release(struct walk *w)
 	error_release(&w->skipped);
 }
 
-static void note_dir(struct walk *w, const char *rel, const struct tree_entry *e, bool is_new)
+static void note_dir(struct walk *w, int dst, const char *as, const char *rel,
+        const struct tree_entry *e, bool is_new)
 {
 	strv_add(&w->queue, rel);
 	if (!is_new)
@@ -285,8 +290,13 @@ static void note_dir(struct walk *w, const char *rel, const struct tree_entry *e
 	m->rel = xstrdup(rel);
 	m->e = *e;
 	m->e.path = m->rel;
-	m->e.xattrs = NULL; /* of the arena of one entry */
+	m->e.xattrs = NULL; /* of the arena of one entry: set now */
 	m->e.n_xattrs = 0;
+	if (!e->n_xattrs)
+		return;
+	_cleanup_close_ int dir = sys_open_beneath(dst, as, O_RDONLY | O_DIRECTORY, 0);
+	if (dir >= 0)
+		set_xattrs(dir, "", e, w->o);
 }
 
 /* linked - 1 if dst/name became one more name of a file that was copied before. */
@@ -330,7 +340,7 @@ static int copy_one(struct walk *w, int src, const char *name, int dst, const ch
 	}
 	int rc = copy_put(dst, as, &e, &c, w->o, err);
 	if (rc >= 0 && e.type == TREE_DIR)
-		note_dir(w, rel, &e, rc > 0);
+		note_dir(w, dst, as, rel, &e, rc > 0);
 	return rc < 0 ? -1 : 0;
 }
 

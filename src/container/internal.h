@@ -76,6 +76,9 @@ struct container_root {
  * gets the root from its supervisor. */
 int container_root_open(struct store *s, struct container *c, bool write,
         struct container_root *ret, struct error *err) must_check;
+/* container_root_snapshot - the same read-only and without volumes, also while it runs. */
+int container_root_snapshot(struct store *s, struct container *c, struct container_root *ret,
+        struct error *err) must_check;
 void container_root_release(struct container_root *r);
 /* container_upper_open - the upper directory, made with the root's attributes when new. */
 int container_upper_open(
@@ -156,6 +159,7 @@ struct copy_options {
 	bool keep_owner;   /* else uid:gid */
 	uint32_t uid, gid; /* of what is made */
 	bool keep_special; /* set-id bits, file capabilities, device nodes */
+	bool keep_overlay; /* what overlayfs left in an upper directory: opaque marks */
 };
 /* copy_tree - srcdir/name (no link followed) becomes dstdir/as; a directory is merged into one that
  * is there, whose own owner and mode stay. contents: only what is below name, into the directory

@@ -20,7 +20,7 @@ struct mounts {
 bool container_volume_name_valid(const char *s)
 {
 	size_t n = strlen(s);
-	return n >= 2 && n <= 255 && *s != '.' && *s != '_' && *s != '-' &&
+	return n >= 1 && n <= 255 && *s != '.' && *s != '_' && *s != '-' &&
 	       strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") == n;
 }
 

@@ -106,8 +106,8 @@ static int attach_volumes(struct store *s, const struct container *c, const stru
 	return 0;
 }
 
-static int open_stopped(struct store *s, struct container *c, bool write,
-        struct container_root *ret, struct error *err)
+static int open_own(struct store *s, struct container *c, bool write, struct container_root *ret,
+        struct error *err)
 {
 	struct digest image;
 	if (!container_image(c, &image))
@@ -121,9 +121,27 @@ static int open_stopped(struct store *s, struct container *c, bool write,
 	if (c->dirfd < 0)
 		return -1;
 	ret->fd = mount_overlay(c, ret->rootfs, write, err);
-	if (ret->fd < 0)
+	return ret->fd < 0 ? -1 : 0;
+}
+
+static int open_stopped(struct store *s, struct container *c, bool write,
+        struct container_root *ret, struct error *err)
+{
+	if (open_own(s, c, write, ret, err) < 0)
 		return -1;
 	return attach_volumes(s, c, ret->rootfs, ret->fd, write, err);
+}
+
+int container_root_snapshot(
+        struct store *s, struct container *c, struct container_root *ret, struct error *err)
+{
+	struct container_root r = {.fd = -1, .lock = -1};
+	if (open_own(s, c, false, &r, err) < 0) {
+		container_root_release(&r);
+		return -1;
+	}
+	*ret = r;
+	return 0;
 }
 
 /* enter - the rights to write files of all the container's ids; open_stopped gets them with the

@@ -174,7 +174,7 @@ int container_volume_create(struct store *s, const char *name, struct error *err
 {
 	if (!container_volume_name_valid(name)) {
 		(void)err_set(err, ERR_USAGE, "%s is not a volume's name", name);
-		return err_hint(err, "letters, digits, _ . - are allowed, at least two characters, "
+		return err_hint(err, "letters, digits, _ . - are allowed, "
 		                     "a letter or digit first");
 	}
 	_cleanup_free_ char *path = xasprintf("volumes/%s", name);
