@@ -411,6 +411,22 @@ static int stop_on(struct shell_lex *lex, uint32_t stop, bool raw_escapes, struc
 	return r;
 }
 
+/* charge - what this run cost, against the budget of its file. */
+static int charge(const struct shell_lex *lex, size_t n, struct error *err)
+{
+	size_t *left = lex->vars ? lex->vars->work_left : NULL;
+	size_t cost = n + (BYTES_MAX - lex->bytes_left) + (STEPS_MAX - lex->steps_left);
+	if (!left)
+		return 0;
+	if (cost > *left) {
+		*left = 0;
+		return err_set(err, ERR_SYNTAX,
+		        "expanding the variables of this file takes too much work");
+	}
+	*left -= cost;
+	return 0;
+}
+
 int shell_lex_run(struct shell_lex *lex, const char *text, size_t n, struct strbuf *ret_word,
         struct strv *ret_words, struct error *err)
 {
@@ -425,7 +441,11 @@ int shell_lex_run(struct shell_lex *lex, const char *text, size_t n, struct strb
 	/* A byte order mark in front of a word is skipped, as the original scanner does. */
 	if (n >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0)
 		lex->p += 3;
-	int r = stop_on(lex, RUNE_EOF, lex->raw_escapes, &word, ret_words ? &w : NULL, err);
+	int r = charge(lex, n, err); /* an empty budget ends it before the work is done */
+	if (r == 0)
+		r = stop_on(lex, RUNE_EOF, lex->raw_escapes, &word, ret_words ? &w : NULL, err);
+	if (r == 0)
+		r = charge(lex, 0, err);
 	if (r == 0 && ret_words) {
 		words_flush(&w);
 		for (size_t i = 0; i < split.n; i++)

@@ -9,7 +9,12 @@ struct df_vars {
 	/* lookup - value or NULL (unset). */
 	const char *(*lookup)(void *ctx, const char *name);
 	void *ctx;
+	/* What all expansions of one file may still cost together, in bytes read, written and
+	 * compared; NULL: only each one is bounded. Many words that each grow to their own bound
+	 * would take hours. */
+	size_t *work_left;
 };
+#define DF_EXPAND_WORK ((size_t)1 << 28)
 /* df_env_vars - over a list of "K=V". */
 struct df_vars df_env_vars(const struct strv *env);
 

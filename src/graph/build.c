@@ -162,7 +162,12 @@ void plan_release(struct plan *p)
 int plan_init(struct plan *p, const struct df_file *f, const struct graph_options *o,
         const struct graph_base *bases, size_t n_bases, struct df_warnings *w, struct error *err)
 {
-	*p = (struct plan){.f = f, .o = o, .bases = bases, .n_bases = n_bases, .w = w};
+	*p = (struct plan){.f = f,
+	        .o = o,
+	        .bases = bases,
+	        .n_bases = n_bases,
+	        .w = w,
+	        .expand_left = DF_EXPAND_WORK};
 	p->g = new0(struct graph, 1);
 	p->a = &p->g->arena;
 	plan_index_bases(p);

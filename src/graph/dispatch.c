@@ -84,7 +84,7 @@ int expand(struct plan *p, struct stage *s, const struct cmd *c, const char *wor
         struct error *err)
 {
 	_cleanup_strv_ struct strv unset = STRV_INIT;
-	struct df_vars vars = svec_vars(&s->env);
+	struct df_vars vars = plan_vars(p, &s->env);
 	char *out = NULL;
 	int r = df_expand_word(word, p->f->escape, &vars, &out, &unset, NULL, err);
 	report_unset(p, s, c, &unset);
@@ -98,7 +98,7 @@ int expand_list(struct plan *p, struct stage *s, const struct cmd *c, const char
         struct svec *out, struct error *err)
 {
 	_cleanup_strv_ struct strv unset = STRV_INIT, words = STRV_INIT;
-	struct df_vars vars = svec_vars(&s->env);
+	struct df_vars vars = plan_vars(p, &s->env);
 	int r = df_expand_words(word, p->f->escape, &vars, &words, &unset, NULL, err);
 	report_unset(p, s, c, &unset);
 	if (r < 0)

@@ -201,7 +201,7 @@ static int inline_source(struct plan *p, struct stage *s, const struct cmd *c,
 		return instr_fail(
 		        p, c, err, "the heredoc name \"%s\" cannot be a file name", h->name);
 	if (h->expand) {
-		struct df_vars vars = svec_vars(&s->env);
+		struct df_vars vars = plan_vars(p, &s->env);
 		_cleanup_free_ char *out = NULL;
 		if (df_expand_raw(
 		            h->content, h->content_len, '\\', &vars, &out, &src.data_len, err) < 0)

@@ -108,7 +108,7 @@ static bool show_variable(struct plan *p, const struct svec *env, const struct s
 	}
 	_cleanup_error_ struct error ignored = ERROR_INIT;
 	_cleanup_free_ char *word = xstrndup(s, (size_t)(e - s)), *value = NULL;
-	struct df_vars vars = svec_vars(env);
+	struct df_vars vars = plan_vars(p, env);
 	if (df_expand_word(word, p->f->escape, &vars, &value, NULL, NULL, &ignored) < 0)
 		return false;
 	strbuf_addstr(out, value);
@@ -158,7 +158,7 @@ const char *shown_text(struct plan *p, struct stage *s, const struct df_instr *i
 			strbuf_addstr(&out, raw.buf);
 		}
 	} else {
-		struct df_vars vars = svec_vars(&s->env);
+		struct df_vars vars = plan_vars(p, &s->env);
 		_cleanup_free_ char *v = NULL;
 		int r = df_expand_word(raw.buf, p->f->escape, &vars, &v, NULL, NULL, &ignored);
 		strbuf_addstr(&out, r < 0 ? raw.buf : v);

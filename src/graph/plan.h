@@ -30,7 +30,9 @@ struct svec svec_fork(const struct svec *sv);
 const char *svec_env_get(const struct svec *sv, const char *key); /* NULL: unset */
 void svec_env_set(struct arena *a, struct svec *sv, const char *key, const char *value);
 void svec_to_strv(const struct svec *sv, struct arena *a, struct strv *out);
-struct df_vars svec_vars(const struct svec *sv);
+struct plan;
+/* plan_vars - for expansions, which share the budget of the plan. */
+struct df_vars plan_vars(struct plan *p, const struct svec *sv);
 
 /* --- Go's text forms (text.c) ---------------------------------------------------------------- */
 
@@ -156,6 +158,7 @@ struct plan {
 	struct map contexts;   /* normalised name -> struct graph_context * */
 	struct map build_args; /* name -> value */
 	struct map node_index; /* full digest -> node id + 1 */
+	size_t expand_left;    /* work for expansions: plan_vars */
 	struct svec proxy_env;
 	struct graph_needed *needed;
 	size_t n_needed, cap_needed;
@@ -194,7 +197,9 @@ struct stage *stage_by_name(struct plan *p, const char *name);
 const char *stage_nearest(struct plan *p, const char *name);
 /* stage_hint - did-you-mean over stage names; else, if they are few, all of them. */
 void stage_hint(struct plan *p, const char *name, struct error *err);
-const struct graph_context *context_find(struct plan *p, const char *name);
+/* context_find - "NAME::PLATFORM" before "NAME". */
+const struct graph_context *context_find(
+        struct plan *p, const char *name, const struct oci_platform *platform);
 enum ctx_kind context_kind(const char *value);
 
 int at_line(struct plan *p, int line, struct error *err); /* err_at + return -1 */

@@ -41,7 +41,7 @@ static int reject_variables(
         struct plan *p, const struct cmd *c, const char *from, struct error *err)
 {
 	struct svec none = {0};
-	struct df_vars vars = svec_vars(&none);
+	struct df_vars vars = plan_vars(p, &none);
 	_cleanup_free_ char *out = NULL;
 	if (df_expand_word(from, p->f->escape, &vars, &out, NULL, NULL, err) < 0)
 		return cmd_place(p, c, err);
@@ -313,7 +313,7 @@ static int resolve_base(struct plan *p, struct stage *s, struct error *err)
 	if (!s->ctx) {
 		if (canonical(p, s->base_name, &s->ref, err) < 0)
 			return bad_base_name(p, s, err);
-		s->base_ctx = context_find(p, s->ref);
+		s->base_ctx = context_find(p, s->ref, &s->platform);
 	}
 	if (!s->reachable)
 		return 0;

@@ -94,13 +94,24 @@ static char *context_key(const char *name)
 	return key;
 }
 
-const struct graph_context *context_find(struct plan *p, const char *name)
+/* platform_key - the context's key for one platform alone. */
+static char *platform_key(const char *key, const struct oci_platform *platform)
+{
+	char buf[160];
+	struct oci_platform pl = *platform;
+	oci_platform_normalize(&pl);
+	return xasprintf("%s::%s", key, oci_platform_string(&pl, buf, sizeof(buf)));
+}
+
+const struct graph_context *context_find(
+        struct plan *p, const char *name, const struct oci_platform *platform)
 {
 	if (p->contexts.n == 0 || strcasecmp(name, "context") == 0 ||
 	        strcasecmp(name, "scratch") == 0)
 		return NULL;
-	_cleanup_free_ char *key = context_key(name);
-	return map_get(&p->contexts, key);
+	_cleanup_free_ char *key = context_key(name), *exact = platform_key(key, platform);
+	const struct graph_context *c = map_get(&p->contexts, exact);
+	return c ? c : map_get(&p->contexts, key);
 }
 
 enum ctx_kind context_kind(const char *value)
@@ -116,6 +127,23 @@ enum ctx_kind context_kind(const char *value)
 	return is_http_url(value) ? CTX_HTTP : CTX_LOCAL;
 }
 
+/* put_context - under its name, or, of "NAME::PLATFORM", under that for the platform. */
+static int put_context(struct plan *p, const struct graph_context *c, struct error *err)
+{
+	const char *colons = strstr(c->name, "::");
+	_cleanup_free_ char *name =
+	        xstrndup(c->name, colons ? (size_t)(colons - c->name) : strlen(c->name));
+	_cleanup_free_ char *key = context_key(name), *exact = NULL;
+	struct oci_platform platform;
+	if (colons) {
+		if (oci_platform_parse(colons + 2, &platform, err) < 0)
+			return err_wrap(err, "--build-context %s=%s", c->name, c->value);
+		exact = platform_key(key, &platform);
+	}
+	map_put(&p->contexts, exact ? exact : key, (void *)c);
+	return 0;
+}
+
 int plan_contexts(struct plan *p, struct error *err)
 {
 	for (size_t i = 0; i < p->o->n_contexts; i++) {
@@ -127,8 +155,8 @@ int plan_contexts(struct plan *p, struct error *err)
 			return err_hint(err, "choose another name in --build-context %s=%s",
 			        c->name, c->value);
 		}
-		_cleanup_free_ char *key = context_key(c->name);
-		map_put(&p->contexts, key, (void *)c);
+		if (put_context(p, c, err) < 0)
+			return -1;
 	}
 	return 0;
 }
@@ -178,7 +206,7 @@ static int global_arg(struct plan *p, struct svec *scope, const struct df_instr 
 		value = given;
 	} else if (value) {
 		_cleanup_strv_ struct strv used = STRV_INIT;
-		struct df_vars vars = svec_vars(scope);
+		struct df_vars vars = plan_vars(p, scope);
 		char *out = NULL;
 		if (df_expand_word(value, p->f->escape, &vars, &out, NULL, &used, err) < 0)
 			return at_line(p, in->line, err);
@@ -229,7 +257,7 @@ static void lint_default_args(struct plan *p)
 	struct svec scope = svec_fork(&p->global);
 	if (!p->w || global_scope(p, &scope, false, &ignored) < 0)
 		return;
-	struct df_vars vars = svec_vars(&scope);
+	struct df_vars vars = plan_vars(p, &scope);
 	for (size_t i = 0; i < p->f->n_instrs; i++) {
 		const struct df_instr *in = p->f->instrs[i];
 		if (in->kind != DF_FROM || !strchr(in->args[0], '$'))
@@ -280,7 +308,7 @@ static int expand_global(struct plan *p, struct stage *s, const char *word, cons
         struct strv *unset, struct strv *used, struct error *err)
 {
 	char *out = NULL;
-	struct df_vars vars = svec_vars(&p->global);
+	struct df_vars vars = plan_vars(p, &p->global);
 	int r = df_expand_word(word, p->f->escape, &vars, &out, unset, used, err);
 	for (size_t i = 0; p->w && i < unset->n; i++) {
 		if (name_declared(p, unset->v[i]))
@@ -403,7 +431,8 @@ static int add_stage(struct plan *p, size_t i, size_t *ret_next, struct error *e
 	if (from_base(p, s, err) < 0 || from_platform(p, s, err) < 0)
 		return -1;
 
-	s->ctx = s->name ? context_find(p, s->name) : NULL;
+	const struct oci_platform *platform = s->has_platform ? &s->platform : &p->target;
+	s->ctx = s->name ? context_find(p, s->name, platform) : NULL;
 	/* Case matters here: names were lowered, the text of FROM was not (SEMANTICS 24, 82). */
 	s->base = s->ctx ? NULL : map_get(&p->by_name, s->base_name);
 	if (s->name)

@@ -81,9 +81,10 @@ static const char *vars_lookup(void *ctx, const char *name)
 	return svec_env_get(ctx, name);
 }
 
-struct df_vars svec_vars(const struct svec *sv)
+struct df_vars plan_vars(struct plan *p, const struct svec *sv)
 {
-	return (struct df_vars){.lookup = vars_lookup, .ctx = (void *)sv};
+	return (struct df_vars){
+	        .lookup = vars_lookup, .ctx = (void *)sv, .work_left = &p->expand_left};
 }
 
 const char *arena_take(struct arena *a, char *s)

@@ -84,6 +84,27 @@ static void test_bounds(void)
 	free(big);
 }
 
+/* Many words that are each within their bound share what their file may cost. */
+static void test_budget(void)
+{
+	size_t left = 100;
+	struct df_vars limited = vars;
+	_cleanup_error_ struct error err = ERROR_INIT;
+	char *out = NULL;
+	limited.work_left = &left;
+	ok(df_expand_word("x${A}y", '\\', &limited, &out, NULL, NULL, &err) == 0, "within");
+	is_str(out, "xa.by", "as without a budget");
+	free(out);
+	is_int(left, 91, "six bytes read, and three of the value");
+	ok(df_expand_word("${A//a/0123456789}${A//b/0123456789}", '\\', &limited, &out, NULL,
+	           NULL, &err) < 0,
+	        "beyond");
+	ok(strstr(err.msg, "too much work") != NULL, "and said so");
+	is_int(left, 0, "nothing is left");
+	error_release(&err);
+	ok(df_expand_word("x", '\\', &limited, &out, NULL, NULL, &err) < 0, "not even for one byte");
+}
+
 int main(void)
 {
 	env_set(&env, "A", "a.b");
@@ -91,6 +112,7 @@ int main(void)
 	test_names();
 	test_raw();
 	test_bounds();
+	test_budget();
 	strv_release(&env);
 	return tap_done();
 }
