@@ -317,13 +317,12 @@ static int take_epoch(struct args *a, struct error *err)
 static int take_builtin_args(struct args *a, struct error *err)
 {
 	const char *syntax = env_get(&a->o.build_args, "BUILDKIT_SYNTAX");
-	if (syntax && *syntax && !str_starts(syntax, "docker/dockerfile") &&
-	        !str_starts(syntax, "docker.io/docker/dockerfile")) {
-		(void)err_set(err, ERR_USAGE,
-		        "BUILDKIT_SYNTAX=%s: frontends other than "
-		        "docker/dockerfile cannot be run",
+	if (syntax && *syntax && df_check_frontend(syntax, NULL, 0, err) < 0) {
+		(void)err_set(err, ERR_USAGE, "BUILDKIT_SYNTAX=%s: strake cannot run this frontend",
 		        syntax);
-		return err_hint(err, "strake implements the Dockerfile language itself");
+		return err_hint(err,
+		        "strake reads the Dockerfile language itself: leave it out, or use "
+		        "docker/dockerfile:1");
 	}
 	const char *multi = env_get(&a->o.build_args, "BUILDKIT_MULTI_PLATFORM");
 	if (multi && *multi) {

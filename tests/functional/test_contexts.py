@@ -111,11 +111,13 @@ def test_add_from_afar(strake, server):
     make_repo(os.path.join(www, "repo"))
     with open(os.path.join(www, "a[1].tar"), "wb") as f:
         f.write(tar_of({"inner": "x"}))
+    os.utime(os.path.join(www, "a[1].tar"), (1234567890, 1234567890))
     strake.dockerfile("FROM scratch\nADD %s/a%%5B1%%5D.tar /file\nADD %s/a%%5B1%%5D.tar /\n"
                       "ADD --unpack %s/a%%5B1%%5D.tar /un/\nADD %s/repo/.git#other:sub /r\n"
                       % (url, url, url, url))
     files = tree(strake, strake.context)
     assert files["file"].mode & 0o7777 == 0o600 and files["file"].isfile()
+    assert files["file"].mtime == 1234567890  # Last-Modified
     assert files["a[1].tar"].size == files["file"].size
     assert files["un/inner"].isfile() and files["r/g"].isfile() and "r/.git" not in files
     again = strake.build()

@@ -202,3 +202,61 @@ def test_43_add_unpacks_archives(strake, form):
     entry = tree["t/dir/file"]
     assert (entry.uid, entry.gid, entry.mode, entry.mtime) == (12, 34, 0o640, 1000000000)
     assert tree["c"].type == "f"
+
+
+def test_5_only_the_dockerfile_frontend(strake):
+    for syntax in ("docker/dockerfile:1", "docker.io/docker/dockerfile:1.7-labs",
+                   "docker/dockerfile@sha256:" + "0" * 64):
+        strake.build(dockerfile="# syntax=%s\nFROM scratch\nLABEL a=b\n" % syntax)
+        strake.build("--build-arg", "BUILDKIT_SYNTAX=" + syntax,
+                     dockerfile="# syntax=example.org/other\nFROM scratch\nLABEL a=b\n")
+    for syntax in ("example.org/other:1", "docker/dockerfile-evil"):
+        for text, args in (("# syntax=%s\n" % syntax, ()), ("// syntax=%s\n" % syntax, ()),
+                           ("", ("--build-arg", "BUILDKIT_SYNTAX=" + syntax))):
+            failed = strake.build(*args, dockerfile=text + "FROM scratch\n", check=False)
+            assert 1 <= failed.code <= 123 and syntax in failed.err, failed
+            assert "strake reads the Dockerfile language itself" in failed.err, failed
+
+
+def test_50_ignore_files_of_contexts(strake):
+    """The definition is readable though hidden, and each local context has its own file."""
+    other = strake.mkdir("other")
+    for name in ("a", "b"):
+        strake.write(name, name)
+        strake.write(name, name, root=other)
+    strake.write(".dockerignore", "Dockerfile\n.dockerignore\na\n")
+    strake.write(".dockerignore", "b\n", root=other)
+    tree = strake.image("--build-context", "other=" + other, dockerfile=(
+        "FROM scratch\nCOPY . /main/\nCOPY --from=other . /other/\n")).tree()
+    assert {p for p, e in tree.items() if e.type == "f"} == {
+        "main/b", "other/a", "other/.dockerignore"}
+
+
+def test_83_links_and_directories_are_not_exchanged(strake):
+    strake.write("d/x/f", "1")
+    strake.write("l/x", link="/bin")
+    for text in ("RUN mkdir -p /t && ln -s /bin /t/x\nCOPY d /t\n",
+                 "RUN mkdir -p /t/x\nCOPY l /t\n"):
+        failed = strake.build(check=False, dockerfile="FROM busybox\n" + text)
+        assert 1 <= failed.code <= 123 and "link" in failed.err and "/t/x" in failed.err, failed
+
+
+def test_85_chown_reaches_the_entries_of_archives(strake):
+    import io
+    import os
+    import tarfile
+    path = os.path.join(strake.context, "a.tar")
+    with tarfile.open(path, "w") as tar:
+        info = tarfile.TarInfo("d/f")
+        info.size, info.uid, info.gid, info.mode = 2, 12, 34, 0o640
+        tar.addfile(info, io.BytesIO(b"hi"))
+    os.chmod(path, 0o644)
+    tree = strake.image(dockerfile="FROM scratch\nADD --chown=5:6 --chmod=777 a.tar /\n").tree()
+    assert (tree["d/f"].uid, tree["d/f"].gid, tree["d/f"].mode) == (5, 6, 0o640)
+
+
+def test_68_media_types(strake):
+    image = strake.image(dockerfile="FROM scratch\nCOPY Dockerfile /\n")
+    assert image.manifest["mediaType"] == "application/vnd.oci.image.manifest.v1+json"
+    assert image.manifest["config"]["mediaType"] == "application/vnd.oci.image.config.v1+json"
+    assert image.layers[0]["mediaType"] == "application/vnd.oci.image.layer.v1.tar+gzip"
