@@ -96,13 +96,14 @@ static void test_budget(void)
 	is_str(out, "xa.by", "as without a budget");
 	free(out);
 	is_int(left, 91, "six bytes read, and three of the value");
-	ok(df_expand_word("${A//a/0123456789}${A//b/0123456789}", '\\', &limited, &out, NULL,
-	           NULL, &err) < 0,
+	ok(df_expand_word("${A//a/0123456789}${A//b/0123456789}", '\\', &limited, &out, NULL, NULL,
+	           &err) < 0,
 	        "beyond");
 	ok(strstr(err.msg, "too much work") != NULL, "and said so");
 	is_int(left, 0, "nothing is left");
 	error_release(&err);
-	ok(df_expand_word("x", '\\', &limited, &out, NULL, NULL, &err) < 0, "not even for one byte");
+	ok(df_expand_word("x", '\\', &limited, &out, NULL, NULL, &err) < 0,
+	        "not even for one byte");
 }
 
 int main(void)
