@@ -3,7 +3,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 BUILD ?= build-release
 
-.PHONY: all deps demo examples test bench install clean format
+.PHONY: all deps demo examples test bench bench-check install clean format
 all: deps
 	@[ -f $(BUILD)/build.ninja ] || meson setup $(BUILD) --buildtype=release -Db_ndebug=true
 	ninja -C $(BUILD) src/cli/strake
@@ -24,6 +24,9 @@ test:
 bench: all
 	@scripts/install-deps.sh bench
 	@bench/run
+
+bench-check: all
+	@bench/check --build $(BUILD)
 
 install: all
 	install -D -m 755 $(BUILD)/src/cli/strake $(DESTDIR)$(PREFIX)/bin/strake

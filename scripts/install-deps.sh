@@ -15,7 +15,7 @@ declare -A packages=(
 	[demo]="mmdebstrap busybox-static python3"
 	[test]="mmdebstrap busybox-static python3 python3-pytest skopeo umoci podman crun buildah
 		docker-registry docker.io strace clang clang-format fuse-overlayfs slirp4netns
-		libcap2-bin attr acl xz-utils bzip2 zstd qemu-user-static"
+		libcap2-bin attr acl xz-utils bzip2 zstd valgrind qemu-user-static"
 	[examples]="mmdebstrap busybox-static python3 docker-registry skopeo"
 	[bench]="mmdebstrap busybox-static python3 skopeo buildah runc docker.io docker-registry"
 )
@@ -34,7 +34,7 @@ installed() {
 provided() {
 	case $1 in
 	docker.io) command -v dockerd >/dev/null && command -v docker >/dev/null ;;
-	gcc | make | git | skopeo | umoci | podman | crun | buildah | strace | clang | clang-format | \
+	gcc | make | git | skopeo | umoci | podman | crun | buildah | strace | valgrind | clang | clang-format | \
 		meson | zstd | python3 | hyperfine | mmdebstrap | pkg-config)
 		command -v "$1" >/dev/null
 		;;
