@@ -419,6 +419,21 @@ static void set_running(struct build *b, const struct graph_node *n, struct sand
 		sandbox_kill(p, SIGKILL);
 }
 
+/* tell_mode - once a build, where the mode is one that steps can notice. */
+static void tell_mode(struct build *b, const struct graph_node *n)
+{
+	if (!b->single_id)
+		return;
+	pthread_mutex_lock(&b->lock);
+	bool told = b->told_mode;
+	b->told_mode = true;
+	pthread_mutex_unlock(&b->lock);
+	if (!told)
+		ui_step_note(b->ui, UI_NODE_ID(n),
+		        "one user id only: owners are recorded, and users of a step are not kept "
+		        "apart (see strake info)");
+}
+
 static int run_process(
         struct build *b, const struct graph_node *n, struct sandbox_spec *spec, struct error *err)
 {
@@ -434,6 +449,7 @@ static int run_process(
 	spec->stdout_fd = out[1];
 	spec->stderr_fd = errp[1];
 	struct sandbox_process proc = {.pidfd = -1, .status_fd = -1};
+	tell_mode(b, n);
 	int rc = sandbox_start(b->sandbox, spec, &proc, err);
 	close(out[1]);
 	close(errp[1]);

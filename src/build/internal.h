@@ -95,6 +95,7 @@ struct build {
 	struct leak_values *leaks; /* of the secrets that were given; NULL: none */
 	bool entered;              /* privileges taken */
 	bool single_id;
+	bool told_mode; /* the line about it was printed; under lock */
 
 	struct arena arena;   /* AST, rootfs links */
 	pthread_mutex_t lock; /* arena, registry, sandbox, contexts, running */

@@ -21,6 +21,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 
 struct sandbox_context {
 	pthread_mutex_t lock;
@@ -124,6 +125,34 @@ static int own_program(void)
 	return take_fd(&m);
 }
 
+static int proc_child(void *arg)
+{
+	int *ret = arg;
+	*ret = sys_proc_mount();
+	return 0;
+}
+
+/* proc_is_shared - no procfs of our own can be mounted: parts of /proc are covered, as in a
+ * container, and a user namespace may not uncover them. Steps then see this one, which shows the
+ * processes of our pid namespace, so that is the one the keeper stays in. */
+static bool proc_is_shared(void)
+{
+	_cleanup_close_ int fd = sys_proc_mount();
+	if (fd != -EPERM)
+		return false;
+	/* Of a pid namespace that belongs to our user namespace; shares our memory, not our
+	 * descriptors. */
+	char stack[16384] __attribute__((aligned(16)));
+	int got = 0;
+	int pid = clone(proc_child, stack + sizeof(stack),
+	        CLONE_NEWPID | CLONE_VM | CLONE_VFORK | SIGCHLD, &got);
+	if (pid < 0)
+		return false; /* the keeper will say why */
+	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+		;
+	return got == -EPERM;
+}
+
 static int start_keeper(struct sandbox_context *c, struct error *err)
 {
 	int sv[2];
@@ -141,7 +170,8 @@ static int start_keeper(struct sandbox_context *c, struct error *err)
 		argv[i + 1] = c->ports.v[i];
 	/* The host's PATH, to find pasta; steps never see this environment. */
 	_cleanup_free_ char *path = xasprintf("PATH=%s", str_or_empty(getenv("PATH")));
-	const char *env[] = {path, NULL};
+	bool shared = proc_is_shared();
+	const char *env[] = {path, shared ? KEEPER_SHARED_PROC "=1" : NULL, NULL};
 	int keep[] = {theirs, c->staging_fd, exe}; /* become 3, 4, 5: keeper.c */
 	struct sys_spawn s = {.path = "/proc/self/fd/5",
 	        .argv = argv,
@@ -153,7 +183,7 @@ static int start_keeper(struct sandbox_context *c, struct error *err)
 	        .n_keep = 3,
 	        .cwd_fd = -1,
 	        .new_session = true,
-	        .namespaces = CLONE_NEWPID};
+	        .namespaces = shared ? 0 : CLONE_NEWPID};
 	int r = sys_spawn(&s, NULL, &c->pidfd);
 	if (r < 0)
 		return err_sys(err, r, "cannot start the sandbox");

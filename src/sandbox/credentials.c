@@ -11,6 +11,7 @@
 #include <grp.h>
 #include <linux/capability.h>
 #include <linux/keyctl.h>
+#include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -162,6 +163,12 @@ static int set_groups(struct step *s, struct error *err)
 	return id_error(s, errno == EPERM ? -EINVAL : -errno, err);
 }
 
+/* die_with_keeper - no pid namespace of the keeper's ends us with it. */
+static int die_with_keeper(const struct step *s)
+{
+	return s->shared_proc && prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 ? -errno : 0;
+}
+
 int step_drop_rights(struct step *s, struct error *err)
 {
 	bool insecure = s->spec.insecure;
@@ -181,6 +188,8 @@ int step_drop_rights(struct step *s, struct error *err)
 		r = notify_begin(s->supervisor, &s->user);
 		if (r >= 0)
 			r = set_caps(insecure);
+		if (r >= 0)
+			r = die_with_keeper(s);
 		return r < 0 ? err_sys(err, r, "cannot start recording owners") : 0;
 	}
 	if (set_groups(s, err) < 0)
@@ -189,5 +198,7 @@ int step_drop_rights(struct step *s, struct error *err)
 	        setresuid(s->user.uid, s->user.uid, s->user.uid) < 0)
 		return id_error(s, -errno, err);
 	r = set_caps(insecure);
+	if (r >= 0)
+		r = die_with_keeper(s);
 	return r < 0 ? err_sys(err, r, "cannot set capabilities") : 0;
 }

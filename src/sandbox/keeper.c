@@ -41,6 +41,7 @@ struct keeper {
 	struct seccomp_filter filter, compat_filter;
 	struct emulator emulator;
 	bool cgroup_v2;
+	bool shared_proc; /* in the builder's pid namespace, see context.c */
 };
 
 /* How the programs of a step run. */
@@ -102,6 +103,8 @@ static noreturn_ void become_step(struct keeper *k, const struct wire_order_msg 
 	        .why_not_foreign = &machine->why_not,
 	        .cgroup_v2 = k->cgroup_v2,
 	        .cgroup_fd = cgroup,
+	        .shared_proc = k->shared_proc,
+	        .proc_bind = -1,
 	        .supervisor = supervisor,
 	        .files_fd = -1,
 	        .resolv_fd = -1,
@@ -157,7 +160,7 @@ static int start_supervisor(struct keeper *k, uint32_t id, struct error *err)
 		/* It needs nothing of the keeper's. */
 		if (dup3(sv[0], 3, O_CLOEXEC) < 0 || syscall(SYS_close_range, 4, ~0U, 0) < 0)
 			_exit(1);
-		supervise_main(3);
+		supervise_main(3, k->shared_proc);
 	}
 	close(sv[0]);
 	if (pid < 0) {
@@ -297,6 +300,26 @@ static void reap(struct keeper *k)
 			}
 }
 
+/* end_all - where no pid namespace does it: everything we started, and what of it was orphaned. */
+static void end_all(const struct keeper *k)
+{
+	for (size_t i = 0; i < k->n; i++)
+		kill(k->v[i].pid, SIGKILL);
+	char list[4096];
+	for (int round = 0; round < 1000; round++) {
+		_cleanup_close_ int fd = open("/proc/thread-self/children", O_RDONLY | O_CLOEXEC);
+		ssize_t n = fd < 0 ? -1 : read(fd, list, sizeof(list) - 1);
+		if (n <= 0)
+			return;
+		list[n] = '\0';
+		char *end, *p = list;
+		for (long pid; (pid = strtol(p, &end, 10)) > 0 && *end; p = end)
+			kill((pid_t)pid, SIGKILL);
+		while (waitpid(-1, NULL, 0) > 0)
+			;
+	}
+}
+
 int sandbox_helper_main(int argc, char **argv)
 {
 	/* The image of this process came through a read-only mount of its own, see context.c. */
@@ -307,6 +330,9 @@ int sandbox_helper_main(int argc, char **argv)
 	k.net.ports = argv + 1;
 	k.net.n_ports = (size_t)MAX(argc - 1, 0);
 	emulator_init(&k.emulator);
+	k.shared_proc = getenv(KEEPER_SHARED_PROC) != NULL;
+	if (k.shared_proc)
+		prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 	sigset_t chld;
 	sigemptyset(&chld);
 	sigaddset(&chld, SIGCHLD);
@@ -324,7 +350,10 @@ int sandbox_helper_main(int argc, char **argv)
 				;
 			reap(&k);
 		}
-		if (p[0].revents && !obey(&k))
+		if (p[0].revents && !obey(&k)) {
+			if (k.shared_proc)
+				end_all(&k);
 			_exit(0);
+		}
 	}
 }

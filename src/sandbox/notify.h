@@ -32,7 +32,8 @@ int notify_send_hello(int sock, int upper_fd, int owners_fd) must_check; /* -err
  * from here on the kernel asks it. Closes sock. -errno. */
 int notify_begin(int sock, const struct sandbox_user *u) must_check;
 
-/* supervise_main - sock: the other end. Never returns. */
-noreturn_ void supervise_main(int sock);
+/* supervise_main - sock: the other end. shared_proc: /proc shows our pid namespace, and no other
+ * procfs can be had. Never returns. */
+noreturn_ void supervise_main(int sock, bool shared_proc);
 
 #endif

@@ -35,6 +35,8 @@ struct step {
 	const struct error *why_not_foreign; /* set: they are known nowhere, and why */
 	bool cgroup_v2;                      /* the host has the unified hierarchy only */
 	int cgroup_fd;                       /* limits; -1: none */
+	bool shared_proc;                    /* no procfs of the step's own can be mounted */
+	int proc_bind;                       /* then: a clone of ours; else -1 */
 	int supervisor;                      /* socket to it in single-id mode; -1: none */
 
 	int files_fd;   /* detached tmpfs with hosts, resolv.conf, secrets, an empty directory */

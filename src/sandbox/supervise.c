@@ -124,10 +124,11 @@ static void answer(struct supervisor *s, const struct seccomp_notif *req)
 }
 
 /* enter - into the step's mount namespace, whose root is the step's. */
-static int enter(struct supervisor *s, int ns)
+static int enter(struct supervisor *s, int ns, bool shared_proc)
 {
 	struct stat st;
-	s->proc = sys_proc_mount(); /* of our pid namespace; before we leave our mount namespace */
+	/* Of our pid namespace; before we leave our mount namespace. */
+	s->proc = shared_proc ? sys_open_dir(AT_FDCWD, "/proc") : sys_proc_mount();
 	if (s->proc < 0)
 		return s->proc;
 	if (setns(ns, CLONE_NEWNS) < 0)
@@ -150,7 +151,7 @@ static void first_identity(struct supervisor *s, const struct notify_user *u)
 	(void)intern(s, &i);
 }
 
-noreturn_ void supervise_main(int sock)
+noreturn_ void supervise_main(int sock, bool shared_proc)
 {
 	struct supervisor s = {.listener = -1, .proc = -1, .root = -1, .upper = -1, .owners = -1};
 	struct notify_hello hello;
@@ -163,7 +164,7 @@ noreturn_ void supervise_main(int sock)
 		s.upper = fds[1];
 	if (hello.has_owners)
 		s.owners = fds[hello.has_upper ? 2 : 1];
-	int r = fds[0] < 0 ? -EBADF : enter(&s, fds[0]);
+	int r = fds[0] < 0 ? -EBADF : enter(&s, fds[0], shared_proc);
 	close_ptr(&fds[0]);
 	if (r >= 0 && s.owners >= 0)
 		r = owner_log_load(s.owners, OWNER_MERGED, &s.table);

@@ -135,11 +135,20 @@ int step_prepare_system(struct step *s, struct error *err)
 	for (size_t i = 0; i < STEP_N_DEVICES; i++)
 		if ((s->device_fds[i] = host_device(i, err)) < 0)
 			return -1;
+	if (s->shared_proc) {
+		if (s->spec.insecure)
+			return err_set(err, ERR_SYSTEM,
+			        "--security=insecure needs a /proc of the step's own, which cannot "
+			        "be mounted in this container");
+		s->proc_bind = sys_bind_clone(AT_FDCWD, "/proc", true);
+		if (s->proc_bind < 0)
+			return err_sys(err, s->proc_bind, "cannot bind this container's /proc");
+	}
 	/* So that ttyname() inside finds the terminal, which lives in the host's devpts. */
 	s->console = s->spec.tty ? sys_bind_clone(s->spec.stdin_fd, "", false) : -1;
 	/* A new sysfs shows the network namespace; with the host's a user namespace may not. */
-	s->sys_bind =
-	        s->spec.network == SANDBOX_NET_HOST ? sys_bind_clone(AT_FDCWD, "/sys", true) : -1;
+	bool bind_sys = s->spec.network == SANDBOX_NET_HOST || s->shared_proc;
+	s->sys_bind = bind_sys ? sys_bind_clone(AT_FDCWD, "/sys", true) : -1;
 	return 0;
 }
 
@@ -163,6 +172,10 @@ static int with_attr(int fd, uint64_t attr)
 
 static int attach_proc(struct step *s, struct error *err)
 {
+	/* With all that covers it. A step can look at the processes of our container, not into
+	 * them: that takes capabilities in their user namespace, or all that the builder has. */
+	if (s->proc_bind >= 0)
+		return attach_at(s, take_fd(&s->proc_bind), "proc", err);
 	int fd = sys_proc_mount();
 	if (fd == -EPERM) {
 		err_sys(err, fd, "cannot mount /proc");

@@ -27,6 +27,9 @@ struct wire_order_msg {
 	char arch[32];       /* START: of the step's programs; "" the machine's */
 };
 
+/* In the keeper's environment where it is in the builder's pid namespace, see context.c. */
+#define KEEPER_SHARED_PROC "STRAKE_KEEPER_SHARED_PROC"
+
 /* step or keeper → builder, on the step's socket. */
 enum wire_report { WIRE_ERROR = 1, WIRE_EXIT };
 struct wire_report_msg {

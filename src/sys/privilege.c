@@ -69,11 +69,11 @@ char *sys_find_program(const char *name)
 	return NULL;
 }
 
-static bool have_sys_admin(void)
+static bool have_cap(cap_value_t cap)
 {
 	cap_t c = cap_get_proc();
 	cap_flag_value_t v = CAP_CLEAR;
-	if (c && cap_get_flag(c, CAP_SYS_ADMIN, CAP_EFFECTIVE, &v) < 0)
+	if (c && cap_get_flag(c, cap, CAP_EFFECTIVE, &v) < 0)
 		v = CAP_CLEAR;
 	cap_free(c);
 	return v == CAP_SET;
@@ -224,6 +224,40 @@ static bool probe_subid(struct sys_privilege_info *i)
 	return true;
 }
 
+/* own_ids - the ids that exist here, each to be mapped to itself. */
+static unsigned own_ids(const char *path, struct sys_idrange *out, unsigned n_out)
+{
+	char text[2048];
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+	text[MAX(n, (ssize_t)0)] = '\0';
+	unsigned k = 0;
+	for (char *p = text, *end; k < n_out; p = end) {
+		unsigned long v[3];
+		for (int i = 0; i < 3; i++, p = end)
+			v[i] = strtoul(p, &end, 10);
+		if (end == p && !v[2])
+			break;
+		out[k++] = (struct sys_idrange){(uint32_t)v[0], (uint32_t)v[0], (uint32_t)v[2]};
+	}
+	return k;
+}
+
+/* probe_direct - root of a container that lacks CAP_SYS_ADMIN, and may still give out its ids. */
+static bool probe_direct(struct sys_privilege_info *i)
+{
+	if (geteuid() != 0 || !have_cap(CAP_SETUID) || !have_cap(CAP_SETGID))
+		return false;
+	/* Linux 5.12 wants this one for a map with id 0 in it. */
+	if (!have_cap(CAP_SETFCAP))
+		return false;
+	i->n_uids = own_ids("/proc/self/uid_map", i->uids, ARRAY_SIZE(i->uids));
+	i->n_gids = own_ids("/proc/self/gid_map", i->gids, ARRAY_SIZE(i->gids));
+	i->direct = true;
+	return i->n_uids && i->uids[0].inside == 0 && i->n_gids && i->gids[0].inside == 0 &&
+	       (i->n_uids > 1 || i->uids[0].count > 1);
+}
+
 static int forced_mode(enum sys_privilege *ret, struct error *err)
 {
 	const char *f = getenv("STRAKE_PRIVILEGE");
@@ -252,7 +286,7 @@ static void set_single(struct sys_privilege_info *i)
 
 static void choose(struct sys_privilege_info *i, enum sys_privilege forced)
 {
-	bool admin = geteuid() == 0 && have_sys_admin();
+	bool admin = geteuid() == 0 && have_cap(CAP_SYS_ADMIN);
 	if (admin && (!forced || forced == SYS_PRIV_ROOT)) {
 		i->mode = SYS_PRIV_ROOT;
 		i->why = xstrdup("running as root");
@@ -271,6 +305,13 @@ static void choose(struct sys_privilege_info *i, enum sys_privilege forced)
 		explain_no_userns(i, r);
 		return;
 	}
+	if (forced != SYS_PRIV_SINGLE && !admin && probe_direct(i)) {
+		i->mode = SYS_PRIV_SUBID;
+		i->why = xstrdup(
+		        "root of a container, in a user namespace with the container's ids");
+		return;
+	}
+	i->direct = false;
 	if (forced != SYS_PRIV_SINGLE && probe_subid(i)) {
 		i->mode = SYS_PRIV_SUBID;
 		i->why = xstrdup(
@@ -310,12 +351,34 @@ static int map_argv(
 	return 0;
 }
 
+static int write_proc(const char *path, const char *text)
+{
+	_cleanup_close_ int fd = open(path, O_WRONLY | O_CLOEXEC);
+	return fd < 0 ? -errno : sys_write_all(fd, text, strlen(text));
+}
+
+static int write_map(
+        pid_t target, const char *name, const struct sys_idrange *v, unsigned n, int out)
+{
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+	_cleanup_free_ char *path = xasprintf("/proc/%d/%s", (int)target, name);
+	for (unsigned i = 0; i < n; i++)
+		strbuf_addf(&text, "%u %u %u\n", v[i].inside, v[i].outside, v[i].count);
+	int r = write_proc(path, text.buf);
+	if (r < 0)
+		dprintf(out, "cannot write %s: %s\n", path, strerror(-r));
+	return r;
+}
+
 static noreturn_ void mapper_child(
         const struct sys_privilege_info *i, pid_t target, int go, int out)
 {
 	char c;
 	if (read(go, &c, 1) != 1)
 		_exit(1); /* the parent gave up */
+	if (i->direct)
+		_exit(write_map(target, "uid_map", i->uids, i->n_uids, out) < 0 ||
+		        write_map(target, "gid_map", i->gids, i->n_gids, out) < 0);
 	int status[2], pidfd[2], r[2];
 	static const char *const names[2] = {"newuidmap", "newgidmap"};
 	for (int k = 0; k < 2; k++) {
@@ -380,12 +443,6 @@ static int enter_subid(const struct sys_privilege_info *i, struct error *err)
 		        "are not already restricted, and that newuidmap is setuid root");
 	}
 	return 0;
-}
-
-static int write_proc(const char *path, const char *text)
-{
-	_cleanup_close_ int fd = open(path, O_WRONLY | O_CLOEXEC);
-	return fd < 0 ? -errno : sys_write_all(fd, text, strlen(text));
 }
 
 static int enter_single(const struct sys_privilege_info *i, struct error *err)

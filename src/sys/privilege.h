@@ -2,7 +2,8 @@
  *
  * Modes, best first; chosen automatically, STRAKE_PRIVILEGE=root|subid|single forces one:
  *   ROOT    effective uid 0 with CAP_SYS_ADMIN in the current namespace
- *   SUBID   user namespace with newuidmap/newgidmap and /etc/subuid, /etc/subgid
+ *   SUBID   user namespace with newuidmap/newgidmap and /etc/subuid, /etc/subgid; or, for root of a
+ *           container, with all ids of the container
  *   SINGLE  user namespace with one id (ownership is recorded, not applied)
  *   NONE    no user namespace can be made
  * sys_privilege_enter() is called once, from a single-threaded process, when the first step must
@@ -25,6 +26,7 @@ struct sys_privilege_info {
 	char *cure; /* what to install or configure for a better one; NULL if best */
 	struct sys_idrange uids[8], gids[8];
 	unsigned n_uids, n_gids;
+	bool direct; /* SUBID: we may write the maps ourselves: root of a container */
 };
 void sys_privilege_info_release(struct sys_privilege_info *i);
 int sys_privilege_probe(struct sys_privilege_info *ret, struct error *err) must_check;
