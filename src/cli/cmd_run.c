@@ -49,6 +49,8 @@ static void detach_now(void *ctx)
 	if (d->id)
 		printf("%s\n", d->id);
 	(void)fflush(stdout);
+	/* The directory it was started in may be unmounted meanwhile. */
+	(void)!chdir("/");
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	for (int fd = 0; null >= 0 && fd <= 2; fd++)
 		(void)dup2(null, fd);

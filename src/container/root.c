@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 
 #include "layer/layer.h"
 #include "sys/mount.h"
@@ -166,21 +167,20 @@ int container_root_open(struct store *s, struct container *c, bool write,
 	struct container_root r = {.fd = -1, .lock = -1};
 	r.lock = container_lock_open(c->dirfd, err);
 	int got = r.lock < 0 ? -1 : container_lock_take(r.lock, CONTAINER_LOCK_USE, false);
-	if (got == 0 && container_lock_held(r.lock, CONTAINER_LOCK_RUN)) {
-		got = control_ask(c->dirfd, CONTROL_ROOT, 0, NULL, 0, &r.fd);
-		if (got >= 0 && enter(s, err) < 0) {
-			container_root_release(&r);
-			return -1;
-		}
-		if (got >= 0) {
+	while (got == 0) {
+		if (container_lock_held(r.lock, CONTAINER_LOCK_RUN) &&
+		        control_ask(c->dirfd, CONTROL_ROOT, 0, NULL, 0, &r.fd) >= 0) {
+			if (enter(s, err) < 0) {
+				container_root_release(&r);
+				return -1;
+			}
 			*ret = r;
 			return 0;
 		}
-		/* It ended, or has not come so far; the lock will tell. */
-		got = 0;
+		/* It ends, or is about to run; or another cp is at work. */
+		(void)poll(NULL, 0, 20);
+		got = container_lock_take(r.lock, CONTAINER_LOCK_USE, false);
 	}
-	if (got == 0)
-		got = container_lock_take(r.lock, CONTAINER_LOCK_USE, true);
 	int rc = r.lock < 0 ? -1 : got < 0 ? err_sys(err, got, "cannot lock %s", c->name) : 0;
 	if (rc >= 0)
 		rc = open_stopped(s, c, write, &r, err);

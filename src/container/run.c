@@ -602,11 +602,13 @@ static int lock_for_run(struct run *r, struct error *err)
 	r->lock = container_lock_open(r->c->dirfd, err);
 	if (r->lock < 0)
 		return -1;
-	int got = container_lock_take(r->lock, CONTAINER_LOCK_USE, false);
-	if (got == 0 && container_lock_held(r->lock, CONTAINER_LOCK_RUN))
-		return err_set(err, ERR_USAGE, "container %s is running already", r->c->name);
-	if (got == 0) /* a cp or rm is at work */
-		got = container_lock_take(r->lock, CONTAINER_LOCK_USE, true);
+	int got;
+	while ((got = container_lock_take(r->lock, CONTAINER_LOCK_USE, false)) == 0) {
+		if (container_lock_held(r->lock, CONTAINER_LOCK_RUN))
+			return err_set(
+			        err, ERR_USAGE, "container %s is running already", r->c->name);
+		(void)poll(NULL, 0, 20); /* a cp or rm is at work */
+	}
 	if (got > 0)
 		got = container_lock_take(r->lock, CONTAINER_LOCK_RUN, false);
 	if (got <= 0)

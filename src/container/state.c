@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <time.h>
@@ -157,10 +158,15 @@ int container_load(struct store *s, const char *id, struct container **ret, stru
 		return -1;
 	_cleanup_free_ char *what = xasprintf("container %.12s", id);
 	c->config = read_json(c->dirfd, "config.json", what, err);
-	if (!c->config)
+	if (!c->config && err->class != ERR_INTEGRITY)
 		return -1;
+	if (!c->config) {
+		/* Torn by a power cut. It is listed, so that it can be removed. */
+		error_release(err);
+		c->config = json_pack("{s:s}", "Id", id);
+	}
 	const char *name = str_or_empty(json_get_str(c->config, "Name"));
-	c->name = xstrdup(*name == '/' ? name + 1 : name);
+	c->name = *name ? xstrdup(*name == '/' ? name + 1 : name) : xstrndup(id, 12);
 	c->created = json_get_int(json_get_obj(c->config, "Strake"), "CreatedUnix", 0);
 	load_state(c);
 	*ret = take_ptr(c);
@@ -349,21 +355,21 @@ int container_remove(
 	_cleanup_close_ int lock = container_lock_open(c->dirfd, err);
 	if (lock < 0)
 		return -1;
-	int r = container_lock_take(lock, CONTAINER_LOCK_USE, false);
-	if (r == 0 && container_lock_held(lock, CONTAINER_LOCK_RUN)) {
-		if (!force) {
+	int r;
+	while ((r = container_lock_take(lock, CONTAINER_LOCK_USE, false)) == 0) {
+		bool running = container_lock_held(lock, CONTAINER_LOCK_RUN);
+		if (running && !force) {
 			(void)err_set(err, ERR_USAGE, "container %s is running", name);
 			return err_hint(
 			        err, "strake stop %s, or strake rm -f to kill and remove it", name);
 		}
-		int code;
-		/* It may end by itself between the two. */
+		/* It may end by itself between the two, or not hear us yet. */
 		_cleanup_error_ struct error e = ERROR_INIT;
-		if (container_signal(c, SIGKILL, &e) >= 0)
-			(void)!container_wait(c, -1, &code, &e);
+		int code;
+		if (running && container_signal(c, SIGKILL, &e) >= 0)
+			(void)!container_wait(c, 1000, &code, &e);
+		(void)poll(NULL, 0, 20);
 	}
-	if (r == 0)
-		r = container_lock_take(lock, CONTAINER_LOCK_USE, true);
 	if (r < 0)
 		return err_sys(err, r, "cannot lock container %s", name);
 	struct store_lease *l;

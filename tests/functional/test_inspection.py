@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import subprocess
 import tarfile
 
 import pytest
@@ -241,7 +242,8 @@ def test_exec(one):
     assert one.run("exec", "c", "readlink", "/proc/1/ns/mnt").out == one.run(
         "exec", "c", "readlink", "/proc/self/ns/mnt").out
     assert "2" in one.run("exec", "c", "sh", "-c", "ls /proc/self/fd | tail -n 2 | head -n 1").out
-    waiting = one.popen("exec", "c", "sleep", "1000")
+    waiting = one.popen("exec", "c", "sh", "-c", "echo up; exec sleep 1000", stdout=subprocess.PIPE)
+    assert waiting.stdout.readline() == b"up\n"
     one.run("kill", "c")
     assert waiting.wait(30) == 137
     result = one.run("exec", "c", "true", check=False)
