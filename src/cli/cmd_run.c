@@ -366,3 +366,48 @@ int cmd_start(int argc, char **argv)
 	}
 	return code;
 }
+
+/* stop_for_restart - in a process of its own store handle, as start_one forks. */
+static int stop_for_restart(const char *name, int seconds, struct error *err)
+{
+	_cleanup_(cli_store_close) struct store *store = NULL;
+	_cleanup_(container_freep) struct container *c = NULL;
+	if (cli_store(&store, err) < 0 || container_find(store, name, &c, err) < 0)
+		return -1;
+	return c->status == CONTAINER_RUNNING ? container_stop(c, seconds, err) : 0;
+}
+
+int cmd_restart(int argc, char **argv)
+{
+	static const struct start_args a = {.sig_proxy = true};
+	const char *text = NULL;
+	const struct cli_option options[] = {
+	        {"time", 't', CLI_STR, &text, "SEC", "until it is killed (10)"},
+	        {"timeout", 0, CLI_STR, &text, "SEC", "the same"},
+	        {0},
+	};
+	struct error err = ERROR_INIT;
+	_cleanup_strv_ struct strv words = STRV_INIT;
+	char *end = NULL;
+	int rc = cli_parse(argc, argv, options, false, &words, &err);
+	if (rc > 0) {
+		cli_help("restart", "[OPTIONS] CONTAINER...",
+		        "Stop containers and start them again, in the background.", options, NULL);
+		return EXIT_OK;
+	}
+	long seconds = text ? strtol(text, &end, 10) : -1;
+	if (rc >= 0 && words.n == 0)
+		rc = err_set(&err, ERR_USAGE, "a container is expected");
+	if (rc >= 0 && text && (*end || end == text || seconds < 0 || seconds > 1000000))
+		rc = err_set(&err, ERR_USAGE, "-t %s: seconds are expected", text);
+	if (rc < 0)
+		return cli_usage_error("restart", &err);
+	int code = EXIT_OK;
+	for (size_t i = 0; i < words.n; i++) {
+		int one = stop_for_restart(words.v[i], (int)seconds, &err) < 0
+		                  ? cli_report(&err)
+		                  : start_one(words.v[i], &a, &err);
+		code = one ? one : code;
+	}
+	return code;
+}

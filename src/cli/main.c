@@ -27,6 +27,7 @@ static const struct cli_command commands[] = {
         {"exec", NULL, "Run one more command in a running container", cmd_exec},
         {"port", NULL, "Show where published ports are", cmd_port},
         {"stop", NULL, "Ask containers to end", cmd_stop},
+        {"restart", NULL, "Stop containers and start them again", cmd_restart},
         {"kill", NULL, "Send containers a signal", cmd_kill},
         {"wait", NULL, "Wait until containers have ended", cmd_wait},
         {"rm", NULL, "Remove containers", cmd_rm},
@@ -76,6 +77,22 @@ static void help(void)
 	       "  STRAKE_DEBUG   1: print what strake does\n");
 }
 
+/* Commands that docker has and strake has not, with the way round. */
+static const struct {
+	const char *name, *instead;
+} absent[] = {
+        {"attach", "strake logs -f shows what it prints; strake start -a attaches from the start"},
+        {"pause", "strake kill -s STOP, if the command lets it"},
+        {"unpause", "strake kill -s CONT"}, {"top", "strake exec CONTAINER ps"},
+        {"stats", "systemd-cgtop shows processes by cgroup"},
+        {"rename", "a container keeps its name: strake commit, or create it anew"},
+        {"update", "limits are given when a container is made"},
+        {"network", "containers share no network: publish ports with run -p, or use "
+                    "--network=host"},
+        {"compose", "strake runs single containers"},
+        {"events", "strake ps shows what runs; strake wait waits for an end"},
+        {"search", "the registry's web page can"}};
+
 static int dispatch(int argc, char **argv)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
@@ -85,6 +102,12 @@ static int dispatch(int argc, char **argv)
 	const char *names[ARRAY_SIZE(commands)];
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
 		names[i] = commands[i].name;
+	for (size_t i = 0; i < ARRAY_SIZE(absent); i++)
+		if (str_eq(absent[i].name, argv[0])) {
+			(void)err_set(&err, ERR_USAGE, "strake has no command %s", argv[0]);
+			(void)err_hint(&err, "%s", absent[i].instead);
+			return cli_report(&err);
+		}
 	(void)err_set(&err, ERR_USAGE, "unknown command: %s", argv[0]);
 	const char *near = human_nearest(argv[0], names, ARRAY_SIZE(names));
 	if (near)
@@ -135,9 +158,10 @@ static int cmd_container(int argc, char **argv)
 {
 	static const struct group_word words[] = {{"ls", "ps"}, {"list", "ps"}, {"ps", "ps"},
 	        {"run", "run"}, {"create", "create"}, {"start", "start"}, {"stop", "stop"},
-	        {"kill", "kill"}, {"wait", "wait"}, {"logs", "logs"}, {"cp", "cp"}, {"rm", "rm"},
-	        {"remove", "rm"}, {"exec", "exec"}, {"commit", "commit"}, {"export", "export"},
-	        {"diff", "diff"}, {"inspect", "container-inspect"}, {"prune", "container-prune"}};
+	        {"restart", "restart"}, {"port", "port"}, {"kill", "kill"}, {"wait", "wait"},
+	        {"logs", "logs"}, {"cp", "cp"}, {"rm", "rm"}, {"remove", "rm"}, {"exec", "exec"},
+	        {"commit", "commit"}, {"export", "export"}, {"diff", "diff"},
+	        {"inspect", "container-inspect"}, {"prune", "container-prune"}};
 	return group(argc, argv, words, ARRAY_SIZE(words));
 }
 
