@@ -387,8 +387,13 @@ static int fetch_layer(struct build *b, const struct offer *o, struct error *err
 {
 	const struct store_layer *l;
 	const struct digest *diff_id = &o->list->diff_ids[o->i];
-	if (fetch_bytes(b, o, err) < 0 || export_unpack_layer(b->store, b->lease, diff_id,
-	                                          &o->list->blobs[o->i], &l, err) < 0)
+	const struct oci_descriptor *d = &o->list->blobs[o->i];
+	int rc;
+	if (o->source->spec.type == CACHE_REGISTRY && !store_blob_has(b->store, &d->digest, NULL))
+		rc = stream_layer(b, &o->source->ref, d, diff_id, &l, err);
+	else if ((rc = fetch_bytes(b, o, err)) >= 0)
+		rc = export_unpack_layer(b->store, b->lease, diff_id, d, &l, err);
+	if (rc < 0)
 		return -1;
 	return take_records(b, o, l, err);
 }

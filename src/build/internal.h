@@ -171,6 +171,10 @@ int build_image_ensure(
 int build_image_fetch(struct build *b, struct build_image *im, size_t i, uint64_t ui_id,
         struct error *err) must_check;
 
+/* stream_layer.c */
+int stream_layer(struct build *b, const struct oci_ref *ref, const struct oci_descriptor *d,
+        const struct digest *diff_id, const struct store_layer **ret, struct error *err) must_check;
+
 /* rootfs.c */
 const struct rootfs *rootfs_new(
         struct build *b, const struct rootfs *parent, const struct digest *diff_id);

@@ -335,9 +335,15 @@ static int fetch_layer(struct fetch *f, size_t i, struct error *err)
 		if (other && store_blob_has(b->store, &im->layers[i].digest, NULL))
 			return unpack(f, i, &im->layers[i], err);
 	}
-	if (download(b, im, i, f->ui_id, err) < 0)
-		return -1;
-	return unpack(f, i, &im->layers[i], err);
+	const struct store_layer *l;
+	char hex[DIGEST_STR_MAX];
+	if (i >= im->n_layers)
+		return err_set(err, ERR_NOT_FOUND, "layer %s is not in the store",
+		        digest_str(&im->config.diff_ids[i], hex));
+	ui_step_note(b->ui, f->ui_id, "%s %lld bytes", digest_str(&im->layers[i].digest, hex),
+	        (long long)im->layers[i].size);
+	ui_step_note(b->ui, f->ui_id, "extracting %s", hex);
+	return stream_layer(b, &im->ref, &im->layers[i], &im->config.diff_ids[i], &l, err);
 }
 
 static void fetch_one(void *ctx, size_t k)

@@ -1,10 +1,10 @@
-/* codec/gzip.c - gzip as independent members of 1 MiB input each: docs/formats/gzip.md.
+/* codec/gzip.c - gzip as independent members of at most 1 MiB input: docs/formats/gzip.md.
  *
- * Invariants: where members begin depends on the input's length alone, and each is compressed by
- * itself, so that the bytes are the same for every number of threads. Memory is a ring of blocks,
- * each with an input and an output buffer. The thread that writes fills blocks, hands them to the
- * workers, and passes finished ones on in order; when it would have to wait it compresses a block
- * itself. Small inputs never start a thread. */
+ * Invariants: where members begin depends on the input alone, and each is compressed by itself, so
+ * that the bytes are the same for every number of threads. Memory is a ring of blocks, each with an
+ * input and an output buffer. The thread that writes fills blocks, hands them to the workers, and
+ * passes finished ones on in order; when it would have to wait it compresses a block itself. Small
+ * inputs never start a thread. */
 #include "codec/gzip.h"
 
 #include <libdeflate.h>
@@ -21,12 +21,17 @@ struct block {
 	size_t n_in, n_out;
 };
 
+/* What a thread compresses with: the level asked for, and none at all. */
+struct packer {
+	struct libdeflate_compressor *level, *store;
+};
+
 struct gzip_sink {
 	struct sink base;
 	struct sink *next;
 	int level;
 	size_t bound;
-	struct libdeflate_compressor *own; /* of the writing thread */
+	struct packer own; /* of the writing thread */
 
 	struct block *ring;
 	size_t n_ring;
@@ -46,10 +51,28 @@ static struct block *at(struct gzip_sink *z, size_t seq)
 	return &z->ring[seq % z->n_ring];
 }
 
-static void compress_block(struct gzip_sink *z, struct libdeflate_compressor *c, struct block *b)
+/* compress_block - the block is one member; stretches that cannot be compressed are members of
+ * their own, stored as they are. */
+static void compress_block(struct gzip_sink *z, const struct packer *k, struct block *b)
 {
-	/* The bound is a promise of the library: 0 would be its bug, found by the writer. */
-	b->n_out = libdeflate_gzip_compress(c, b->in, b->n_in, b->out, z->bound);
+	size_t at = 0;
+	b->n_out = 0;
+	do {
+		bool noise =
+		        z->level > 0 && gzip_is_noise(b->in + at, MIN(b->n_in - at, GZIP_SEGMENT));
+		size_t end = MIN(b->n_in, at + GZIP_SEGMENT);
+		while (end < b->n_in && z->level > 0 &&
+		        noise == gzip_is_noise(b->in + end, MIN(b->n_in - end, GZIP_SEGMENT)))
+			end = MIN(b->n_in, end + GZIP_SEGMENT);
+		if (z->level == 0)
+			end = b->n_in;
+		size_t n = libdeflate_gzip_compress(noise ? k->store : k->level, b->in + at,
+		        end - at, b->out + b->n_out, z->bound - b->n_out);
+		/* The bound is a promise of the library: 0 would be its bug, found by the writer.
+		 */
+		b->n_out = n ? b->n_out + n : 0;
+		at = n ? end : b->n_in;
+	} while (at < b->n_in);
 }
 
 static struct libdeflate_compressor *new_compressor(int level)
@@ -58,6 +81,17 @@ static struct libdeflate_compressor *new_compressor(int level)
 	if (!c)
 		abort(); /* out of memory: a megabyte */
 	return c;
+}
+
+static struct packer new_packer(int level)
+{
+	return (struct packer){new_compressor(level), new_compressor(0)};
+}
+
+static void free_packer(struct packer *k)
+{
+	libdeflate_free_compressor(k->level);
+	libdeflate_free_compressor(k->store);
 }
 
 /* take_job - under the lock; NULL: nothing waits. */
@@ -73,7 +107,7 @@ static struct block *take_job(struct gzip_sink *z)
 static void *worker(void *arg)
 {
 	struct gzip_sink *z = arg;
-	struct libdeflate_compressor *c = new_compressor(z->level);
+	struct packer k = new_packer(z->level);
 	pthread_mutex_lock(&z->lock);
 	while (!z->quit) {
 		struct block *b = take_job(z);
@@ -82,13 +116,13 @@ static void *worker(void *arg)
 			continue;
 		}
 		pthread_mutex_unlock(&z->lock);
-		compress_block(z, c, b);
+		compress_block(z, &k, b);
 		pthread_mutex_lock(&z->lock);
 		b->state = BLOCK_DONE;
 		pthread_cond_signal(&z->done);
 	}
 	pthread_mutex_unlock(&z->lock);
-	libdeflate_free_compressor(c);
+	free_packer(&k);
 	return NULL;
 }
 
@@ -129,7 +163,7 @@ static int drain(struct gzip_sink *z, size_t keep, struct error *err)
 				continue;
 			}
 			pthread_mutex_unlock(&z->lock);
-			compress_block(z, z->own, mine);
+			compress_block(z, &z->own, mine);
 			pthread_mutex_lock(&z->lock);
 			mine->state = BLOCK_DONE;
 			continue;
@@ -213,7 +247,7 @@ static void gzip_free(struct sink *s)
 	}
 	free(z->ring);
 	free(z->threads);
-	libdeflate_free_compressor(z->own);
+	free_packer(&z->own);
 	pthread_cond_destroy(&z->work);
 	pthread_cond_destroy(&z->done);
 	pthread_mutex_destroy(&z->lock);
@@ -227,8 +261,10 @@ struct sink *gzip_sink_new(struct sink *next, int level, unsigned n_threads)
 	z->base = (struct sink){gzip_write, gzip_finish, gzip_free};
 	z->next = next;
 	z->level = level < 0 ? 6 : MIN(level, 12);
-	z->own = new_compressor(z->level);
-	z->bound = libdeflate_gzip_compress_bound(z->own, BLOCK_SIZE);
+	z->own = new_packer(z->level);
+	/* Members of all lengths: no division of a block needs more than the finest. */
+	z->bound = libdeflate_gzip_compress_bound(z->own.level, GZIP_SEGMENT) *
+	           (BLOCK_SIZE / GZIP_SEGMENT);
 	z->n_threads = n_threads ? MIN(n_threads, CODEC_THREADS_MAX) : 1;
 	/* One being filled, one for each thread, and as many ready or written. */
 	z->n_ring = z->n_threads == 1 ? 1 : 2 * (size_t)z->n_threads;

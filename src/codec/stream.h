@@ -93,6 +93,10 @@ struct reader *reader_limit(struct reader *next, uint64_t max, const char *what)
  * when it fails. ret_kind may be NULL. */
 int reader_decompress(struct reader *next, uint64_t max_out, enum compression *ret_kind,
         struct reader **ret, struct error *err) must_check;
+/* stream_pipe - what one thread writes into the sink another reads, with at most `size` bytes
+ * between them. A sink that is freed without finish() is an error for the reader; after the reader
+ * is freed, writes are dropped. */
+void stream_pipe(size_t size, struct sink **ret_in, struct reader **ret_out);
 /* stream_copy - everything from r into s (no finish). */
 int stream_copy(struct reader *r, struct sink *s, struct error *err) must_check;
 

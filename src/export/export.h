@@ -72,6 +72,14 @@ int export_unpack_layer(struct store *s, struct store_lease *l, const struct dig
         const struct oci_descriptor *blob, const struct store_layer **ret,
         struct error *err) must_check;
 
+/* export_unpack_stream - the same from a stream of the blob's bytes (owned). Publishes if the tar
+ * has the diff id, whatever the blob's digest is: that is the caller's to check, who then calls
+ * export_remember_blob - blob was seen to hold the layer: known for later, and trusted. */
+int export_unpack_stream(struct store *s, struct store_lease *l, const struct digest *diff_id,
+        struct reader *blob, const struct store_layer **ret, struct error *err) must_check;
+int export_remember_blob(struct store *s, const struct digest *diff_id,
+        const struct oci_descriptor *blob, struct error *err) must_check;
+
 /* export_import_layout - read the image for `want` out of an OCI layout directory
  * ("path", "path:tag", "path@sha256:..."): blobs are copied (verified) into the store and its
  * config digest returned. */

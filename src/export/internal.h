@@ -23,19 +23,18 @@ int export_layer_tar(struct store *s, struct store_lease *l, const struct digest
 /* export_layer_tar_size - its exact length, by reading it through if nobody knows. */
 int export_layer_tar_size(struct store *s, struct store_lease *l, const struct digest *diff_id,
         uint64_t *ret, struct error *err) must_check;
-/* export_remember_blob - blob was seen to hold the layer: known for later, and trusted. */
-int export_remember_blob(struct store *s, const struct digest *diff_id,
-        const struct oci_descriptor *blob, struct error *err) must_check;
 enum compression export_media_compression(const char *media_type);
 /* export_known_blob - a blob that was seen to hold the layer, whether its bytes are here or not.
  * 1, 0. */
 int export_known_blob(struct store *s, const struct digest *diff_id, enum compression c,
         struct oci_descriptor *ret, struct error *err) must_check;
 /* export_layer_blob_along - as export_layer_blob; if the blob must be made, its bytes go to *along
- * too, which is then taken (*along NULL). along may be NULL. */
+ * too, which is then taken (*along NULL), and before that is finished the digest is in *blob.
+ * along may be NULL; blob may not. */
 int export_layer_blob_along(struct store *s, struct store_lease *l, const struct digest *diff_id,
         enum compression c, int level, bool force, unsigned n_threads, bool docker_types,
-        struct sink **along, struct oci_descriptor *ret, struct error *err) must_check;
+        struct sink **along, struct digest *blob, struct oci_descriptor *ret,
+        struct error *err) must_check;
 
 /* --- register.c ------------------------------------------------------------------------------ */
 

@@ -257,14 +257,13 @@ int export_layer_tar_size(struct store *s, struct store_lease *l, const struct d
 /* --- compressed blobs ------------------------------------------------------------------------ */
 
 static int make_blob(struct store *s, struct store_lease *l, const struct digest *diff_id,
-        enum compression c, int level, unsigned n_threads, struct sink **along,
+        enum compression c, int level, unsigned n_threads, struct sink **along, struct digest *blob,
         struct oci_descriptor *ret, struct error *err)
 {
-	struct digest digest = {0};
 	uint64_t size = 0;
 	char hex[DIGEST_STR_MAX];
 	_cleanup_free_ char *what = xasprintf("layer %s", digest_str(diff_id, hex));
-	struct sink *to = store_blob_sink(s, l, NULL, &digest, &size);
+	struct sink *to = store_blob_sink(s, l, NULL, blob, &size);
 	/* In the store first: what another one gets was checked by then. */
 	if (along && *along)
 		to = sink_tee(to, take_ptr(*along));
@@ -274,7 +273,7 @@ static int make_blob(struct store *s, struct store_lease *l, const struct digest
 		return -1;
 	*ret = (struct oci_descriptor){
 	        .media_type = xstrdup(image_layer_media_type(compression_name(c), false)),
-	        .digest = digest,
+	        .digest = *blob,
 	        .size = (int64_t)size,
 	};
 	return export_remember_blob(s, diff_id, ret, err);
@@ -282,7 +281,7 @@ static int make_blob(struct store *s, struct store_lease *l, const struct digest
 
 int export_layer_blob_along(struct store *s, struct store_lease *l, const struct digest *diff_id,
         enum compression c, int level, bool force, unsigned n_threads, bool docker_types,
-        struct sink **along, struct oci_descriptor *ret, struct error *err)
+        struct sink **along, struct digest *blob, struct oci_descriptor *ret, struct error *err)
 {
 	struct oci_descriptor d = {0};
 	/* A level that was asked for cannot be seen in a blob that exists: make it anew. */
@@ -297,7 +296,7 @@ int export_layer_blob_along(struct store *s, struct store_lease *l, const struct
 			r = find_blob(s, diff_id, -1, &d, err);
 	}
 	if (r == 0)
-		r = make_blob(s, l, diff_id, c, level, n_threads, along, &d, err);
+		r = make_blob(s, l, diff_id, c, level, n_threads, along, blob, &d, err);
 	if (r < 0) {
 		oci_descriptor_release(&d);
 		return -1;
@@ -316,8 +315,9 @@ int export_layer_blob(struct store *s, struct store_lease *l, const struct diges
         enum compression c, int level, bool force, unsigned n_threads, bool docker_types,
         struct oci_descriptor *ret, struct error *err)
 {
+	struct digest blob;
 	return export_layer_blob_along(
-	        s, l, diff_id, c, level, force, n_threads, docker_types, NULL, ret, err);
+	        s, l, diff_id, c, level, force, n_threads, docker_types, NULL, &blob, ret, err);
 }
 
 /* --- unpacking ------------------------------------------------------------------------------- */
@@ -368,8 +368,8 @@ static int unpack_into(
 	return drain(tar, err);
 }
 
-int export_unpack_layer(struct store *s, struct store_lease *l, const struct digest *diff_id,
-        const struct oci_descriptor *blob, const struct store_layer **ret, struct error *err)
+int export_unpack_stream(struct store *s, struct store_lease *l, const struct digest *diff_id,
+        struct reader *blob, const struct store_layer **ret, struct error *err)
 {
 	char hex[DIGEST_STR_MAX], got_hex[DIGEST_STR_MAX];
 	_cleanup_free_ char *what = xasprintf("layer %s", digest_str(diff_id, hex));
@@ -379,7 +379,7 @@ int export_unpack_layer(struct store *s, struct store_lease *l, const struct dig
 	struct digest got = {0};
 	uint64_t size = 0;
 	struct reader *inflated = NULL;
-	if (blob_tar_reader(s, &blob->digest, &inflated, err) < 0)
+	if (reader_decompress(blob, EXPORT_LAYER_MAX, NULL, &inflated, err) < 0)
 		return err_wrap(err, "%s", what);
 	_cleanup_reader_ struct reader *tar = reader_hash(inflated, &got, &size);
 	if (store_staging_dir(l, &name, &fd, err) < 0)
@@ -390,7 +390,15 @@ int export_unpack_layer(struct store *s, struct store_lease *l, const struct dig
 		return err_set(err, ERR_INTEGRITY,
 		        "the image config says that a layer has the diff id %s, but it has %s", hex,
 		        digest_str(&got, got_hex));
-	if (store_layer_publish(s, l, name, &tree, diff_id, size, false, ret, err) < 0)
+	return store_layer_publish(s, l, name, &tree, diff_id, size, false, ret, err);
+}
+
+int export_unpack_layer(struct store *s, struct store_lease *l, const struct digest *diff_id,
+        const struct oci_descriptor *blob, const struct store_layer **ret, struct error *err)
+{
+	struct reader *raw = NULL;
+	if (store_blob_reader(s, &blob->digest, &raw, err) < 0 ||
+	        export_unpack_stream(s, l, diff_id, raw, ret, err) < 0)
 		return -1;
 	return export_remember_blob(s, diff_id, blob, err);
 }

@@ -286,20 +286,21 @@ int export_push_layer(struct store *s, struct store_lease *l, const struct expor
 	int there = layer_elsewhere(s, l, r, p, ret, err);
 	if (there != 0)
 		return MIN(there, 0);
-	struct digest digest;
+	struct digest blob, digest;
 	uint64_t size;
 	bool sent = false;
 	struct sink *up = NULL;
 	if (is_large(s, l, p->diff_id))
-		up = sink_along(registry_upload_sink(r->client, r->ref, &digest, &size), &sent);
+		up = sink_along(
+		        registry_upload_sink(r->client, r->ref, &blob, &digest, &size), &sent);
 	int rc = export_layer_blob_along(s, l, p->diff_id, p->compression, p->level, p->force,
-	        p->n_threads, p->docker_types, &up, &d, err);
+	        p->n_threads, p->docker_types, &up, &blob, &d, err);
 	if (rc < 0 && err->class == ERR_NOT_FOUND && r->fetch) {
 		error_release(err);
 		rc = r->fetch(r->ctx, p->diff_id, err);
 		if (rc >= 0)
 			rc = export_layer_blob_along(s, l, p->diff_id, p->compression, p->level,
-			        p->force, p->n_threads, p->docker_types, &up, &d, err);
+			        p->force, p->n_threads, p->docker_types, &up, &blob, &d, err);
 	}
 	sink_free(up); /* not needed: the blob was here */
 	if (rc >= 0 && sent)

@@ -131,6 +131,42 @@ static void members(const unsigned char *p)
 	ok(memcmp(z.buf, head, 10) == 0, "no name, no time, no operating system in the header");
 }
 
+static void fill_random(unsigned char *p, size_t n)
+{
+	uint64_t x = 88172645463325252u;
+	for (size_t i = 0; i < n; i++) {
+		x ^= x << 13;
+		x ^= x >> 7;
+		x ^= x << 17;
+		p[i] = (unsigned char)(x >> 32);
+	}
+}
+
+/* What cannot be compressed is stored, in members of its own; what only looks like it is not. */
+static void noise(void)
+{
+	_cleanup_strbuf_ struct strbuf z = STRBUF_INIT, back = STRBUF_INIT, y = STRBUF_INIT;
+	_cleanup_error_ struct error err = ERROR_INIT;
+	_cleanup_free_ unsigned char *p = xzalloc(MIB);
+	fill_random(p + 128 * 1024, 256 * 1024);
+	compress(p, MIB, COMPRESS_GZIP, -1, 1, MIB, &z);
+	size_t members = 0;
+	for (size_t i = 0; i + 10 <= z.len; i++)
+		members += memcmp(z.buf + i, "\x1f\x8b\x08\0\0\0\0\0", 8) == 0;
+	is_int(members, 3, "zeros, noise, zeros");
+	ok(z.len > 256 * 1024 && z.len < 256 * 1024 + 2000, "the noise is stored as it is");
+	ok(memmem(z.buf, z.len, p + 128 * 1024, 60000) != NULL, "byte for byte");
+	ok(decompress(z.buf, z.len, SIZE_MAX, 1000, MIB, &back, &err) == 0 && back.len == MIB &&
+	                memcmp(back.buf, p, MIB) == 0,
+	        "and comes back");
+	for (size_t i = 8192; i < MIB; i++)
+		p[i] = p[128 * 1024 + i % 8192];
+	for (size_t i = 0; i < 8192; i++)
+		p[i] = p[8192 + i];
+	compress(p, MIB, COMPRESS_GZIP, -1, 1, MIB, &y);
+	ok(y.len < 100 * 1024, "even byte counts that repeat are no noise");
+}
+
 static void empty(enum compression c)
 {
 	_cleanup_strbuf_ struct strbuf z = STRBUF_INIT, back = STRBUF_INIT;
@@ -277,6 +313,7 @@ int main(void)
 		deterministic(COMPRESS_GZIP, p, sizes[i]);
 		deterministic(COMPRESS_ZSTD, p, sizes[i]);
 	}
+	noise();
 	members(p);
 	empty(COMPRESS_GZIP);
 	empty(COMPRESS_ZSTD);
