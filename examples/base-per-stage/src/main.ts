@@ -1,0 +1,3 @@
+import { roman } from "./roman";
+
+console.log(roman(Number(process.argv[2] ?? 2026)));

@@ -1,0 +1,3 @@
+name := "inventory"
+version := "1.0.0"
+scalaVersion := "2.11.12"
