@@ -530,7 +530,9 @@ static const char explain_epilogue[] =
         "  strake history builds latest    why the last build ran what it ran\n";
 
 static const char epilogue[] =
-        "Contexts:  a directory, - (Dockerfile or tar on standard input), a git or HTTP(S) URL.\n"
+        "Contexts:  a directory (the current one), - (Dockerfile or tar on standard input), a git "
+        "or\n"
+        "           HTTP(S) URL.\n"
         "Outputs:   without -o the image goes to strake's own store (see strake images).\n"
         "           -o type=oci,dest=FILE     OCI layout archive (tar=false: directory)\n"
         "           -o type=docker,dest=FILE  for docker load and podman load;\n"
@@ -632,27 +634,24 @@ static int build_command(int argc, char **argv, bool explain)
 	int rc = cli_parse(argc, argv, options, false, &words, &err);
 	if (rc > 0) {
 		if (explain)
-			cli_help("explain", "[OPTIONS] CONTEXT",
+			cli_help("explain", "[OPTIONS] [CONTEXT]",
 			        "Say what `strake build` with the same options would run, and why: "
 			        "nothing is run.",
 			        options, explain_epilogue);
 		else
-			cli_help("build", "[OPTIONS] CONTEXT", "Build an image from a Dockerfile.",
-			        options, epilogue);
+			cli_help("build", "[OPTIONS] [CONTEXT]",
+			        "Build an image from a Dockerfile.", options, epilogue);
 		strv_release(&words);
 		args_release(&a);
 		return EXIT_OK;
 	}
-	if (rc >= 0 && words.n != 1) {
+	if (rc >= 0 && words.n > 1) {
 		rc = err_set(&err, ERR_USAGE,
 		        "strake %s takes one argument, the context; %zu given", name, words.n);
-		(void)err_hint(&err,
-		        words.n ? "put flags and their values before it"
-		                : "for the current directory: strake %s .",
-		        name);
+		(void)err_hint(&err, "put flags and their values before it");
 	}
 	if (rc >= 0) {
-		o->context = words.v[0];
+		o->context = words.n ? words.v[0] : ".";
 		rc = peer_flags_take(&peers, &a.build_args, o, &err);
 		if (rc >= 0)
 			rc = take_values(&a, &err);

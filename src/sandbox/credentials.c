@@ -11,10 +11,12 @@
 #include <grp.h>
 #include <linux/capability.h>
 #include <linux/keyctl.h>
+#include <linux/magic.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 
 static const unsigned kept_caps[] = {CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_FSETID, CAP_KILL,
         CAP_SETGID, CAP_SETUID, CAP_SETPCAP, CAP_NET_BIND_SERVICE, CAP_NET_RAW, CAP_SYS_CHROOT,
@@ -169,6 +171,17 @@ static int die_with_keeper(const struct step *s)
 	return s->shared_proc && prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 ? -errno : 0;
 }
 
+/* give_stdio - the pipes behind 0, 1 and 2 belong to the user, or opening /dev/stderr, as web
+ * servers do, fails with EACCES. Never a terminal or a named pipe: those are somebody's files. */
+static void give_stdio(const struct step *s)
+{
+	for (int fd = 0; fd <= 2; fd++) {
+		struct statfs fs;
+		if (fstatfs(fd, &fs) == 0 && fs.f_type == PIPEFS_MAGIC)
+			(void)!fchown(fd, s->user.uid, (gid_t)-1);
+	}
+}
+
 int step_drop_rights(struct step *s, struct error *err)
 {
 	bool insecure = s->spec.insecure;
@@ -192,6 +205,8 @@ int step_drop_rights(struct step *s, struct error *err)
 			r = die_with_keeper(s);
 		return r < 0 ? err_sys(err, r, "cannot start recording owners") : 0;
 	}
+	if (s->user.uid != 0)
+		give_stdio(s);
 	if (set_groups(s, err) < 0)
 		return -1;
 	if (setresgid(s->user.gid, s->user.gid, s->user.gid) < 0 ||

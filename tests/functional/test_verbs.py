@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 
 import pytest
 
@@ -34,6 +35,25 @@ def test_run(strake):
     small(strake, extra='CMD ["sh", "-c", "echo hello $WHO"]\n')
     assert strake.run("run", "small:1").out == "hello world\n"
     assert strake.run("run", "small:1", "echo", "other").out == "other\n"
+
+
+def test_stdio_belongs_to_the_user(strake):
+    """A web server that logs to /dev/stdout opens the pipe anew, as the user it runs as."""
+    strake.build("-t", "img", dockerfile=(
+        "FROM busybox\nUSER 101\nRUN echo built >/dev/stdout && echo logged >/dev/stderr\n"))
+    # the user's own pipe, not one of whoever runs the tests
+    command = "%s run --rm img sh -c 'echo a >/dev/stdout; echo b >/dev/stderr' 2>&1 | cat" % strake.binary
+    result = subprocess.run(["sh", "-c", command], env=strake.env, cwd=strake.dir, text=True,
+                            capture_output=True, **strake.user.arguments)
+    assert result.stdout == "a\nb\n", result
+
+
+def test_build_takes_the_current_directory(strake):
+    strake.dockerfile("FROM scratch\nCOPY f /f\n")
+    strake.write("f", "here")
+    strake.run("build", "-t", "img", cwd=strake.context)
+    assert "img" in strake.run("images", "-q", "--format", "{{.Repository}}").out
+    assert strake.run("build", "a", "b", check=False).code == 2
 
 
 def test_run_entrypoint_user_and_directory(strake):
