@@ -39,8 +39,22 @@ void network_init(struct network *n)
 	*n = (struct network){.ns_fd = -1, .ready_r = -1};
 }
 
-int network_loopback_up(void)
+/* As docker has it: with a network of its own, a port below 1024 is nobody's privilege, and a web
+ * server that runs as an ordinary user may listen on port 80. Where /proc is read-only it may not.
+ */
+static void open_low_ports(void)
 {
+	/* trusted-path: the kernel's own; resolved before the root file system changes */
+	int fd = open("/proc/sys/net/ipv4/ip_unprivileged_port_start", O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	(void)!write(fd, "0", 1);
+	close(fd);
+}
+
+int network_set_up(void)
+{
+	open_low_ports();
 	_cleanup_close_ int s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (s < 0)
 		return -errno;
@@ -52,7 +66,7 @@ int network_loopback_up(void)
 static int ns_child(void *arg)
 {
 	int *ret = arg;
-	int r = network_loopback_up();
+	int r = network_set_up();
 	*ret = r < 0 ? r : open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
 	if (r >= 0 && *ret < 0)
 		*ret = -errno;

@@ -25,7 +25,7 @@ int network_begin(struct network *n, struct error *err) must_check; /* again: no
 /* Step. */
 int network_join(const struct network *n, struct error *err) must_check; /* setns */
 int network_wait(const struct network *n, struct error *err) must_check;
-int network_loopback_up(void) must_check; /* in the current namespace; -errno */
+int network_set_up(void) must_check; /* loopback and low ports, in the current namespace; -errno */
 /* network_host_resolv - the host's resolv.conf; read before the root changes. */
 char *network_host_resolv(void) must_check;
 /* network_nameserver - ours in front of a private network, after network_wait. */

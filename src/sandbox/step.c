@@ -39,7 +39,7 @@ static int join_network(struct step *s, struct error *err)
 	case SANDBOX_NET_PRIVATE:
 		return network_join(s->net, err);
 	case SANDBOX_NET_NONE:
-		r = network_loopback_up(); /* the keeper made the namespace with the process */
+		r = network_set_up(); /* the keeper made the namespace with the process */
 		return r < 0 ? err_sys(err, r, "cannot bring up the loopback interface") : 0;
 	}
 	return err_set(err, ERR_INTERNAL, "unknown network mode %d", s->spec.network);

@@ -48,6 +48,14 @@ def test_stdio_belongs_to_the_user(strake):
     assert result.stdout == "a\nb\n", result
 
 
+def test_an_ordinary_user_listens_on_port_80(strake):
+    strake.build("-t", "img", dockerfile="FROM busybox\nUSER 101\n")
+    command = "httpd -p 80 -h /etc && wget -qO- http://127.0.0.1/group | head -n 1"
+    for network in "default", "none":
+        assert strake.run("run", "--rm", "--network", network, "img", "sh", "-c",
+                          command).out == "root:x:0:\n"
+
+
 def test_build_takes_the_current_directory(strake):
     strake.dockerfile("FROM scratch\nCOPY f /f\n")
     strake.write("f", "here")
