@@ -1,10 +1,13 @@
 /* build/attest.c - attestations made, kept in the store, and found there again. */
 #include "build/attest.h"
+
+#include "base/log.h"
 #include "build/internal.h"
 #include "sbom/sbom.h"
 
 #define RECORD "attest"        /* config digest -> [{"type", "predicate"}] */
 #define RECORD_MAX (64u << 20) /* bytes */
+#define STATEMENT_MAX (16 << 20)
 
 json_t *attest_sbom(struct build *b, const struct rootfs *top, const struct oci_image *config,
         const char *name, struct error *err)
@@ -54,17 +57,23 @@ int attest_keep(struct store *s, const struct digest *config, const struct image
         size_t n, struct error *err)
 {
 	_cleanup_json_ json_t *list = json_array();
+	_cleanup_free_ char *old = NULL;
+	/* Statements of an earlier build, with more in them perhaps, do not stay by themselves. */
+	int rc = n ? 1 : store_record_get(s, RECORD, config, &old, err);
+	if (rc <= 0)
+		return rc;
 	for (size_t i = 0; i < n; i++)
 		json_array_append_new(list, json_pack("{s:s,s:O}", "type", v[i].type, "predicate",
 		                                    (json_t *)(uintptr_t)v[i].predicate));
 	_cleanup_free_ char *text = json_compact(list);
-	return n ? store_record_put(s, RECORD, config, text, err) : 0;
+	return store_record_put(s, RECORD, config, text, err);
 }
 
 /* known_type - the types are few, and outlive the JSON they came in. */
 static const char *known_type(const char *type)
 {
-	static const char *const types[] = {ATTEST_PROVENANCE, ATTEST_SPDX};
+	static const char *const types[] = {
+	        ATTEST_PROVENANCE, ATTEST_SPDX, "https://slsa.dev/provenance/v0.2"};
 	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
 		if (type && str_eq(type, types[i]))
 			return types[i];
@@ -91,6 +100,77 @@ int attest_kept(struct store *s, const struct digest *config, struct image_attes
 			ret[(*ret_n)++] = (struct image_attestation){type, json_incref(predicate)};
 	}
 	return 0;
+}
+
+/* --- from a registry ------------------------------------------------------------------------- */
+
+/* fetch_statement - a blob as JSON whose subject is the manifest. NULL: not that. */
+static json_t *fetch_statement(struct build *b, const struct build_image *im,
+        const struct oci_descriptor *d, const char *manifest_hex, struct error *err)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t n = 0;
+	struct digest got;
+	uint64_t size;
+	if (d->size > STATEMENT_MAX || !str_eq(d->media_type, ATTEST_MT_STATEMENT))
+		return NULL;
+	_cleanup_sink_ struct sink *to =
+	        store_blob_sink(b->store, b->lease, &d->digest, &got, &size);
+	if (registry_get_blob(b->registry, &im->ref, d, to, err) < 0 || sink_finish(to, err) < 0 ||
+	        store_blob_read_all(b->store, &d->digest, STATEMENT_MAX, &text, &n, err) < 0)
+		return NULL;
+	_cleanup_json_ json_t *j = json_parse(text, n, STATEMENT_MAX, "statement", err);
+	const json_t *subjects = json_get_array(j, "subject");
+	for (size_t i = 0; i < json_array_size(subjects); i++) {
+		const json_t *digests = json_get_obj(json_array_get(subjects, i), "digest");
+		if (str_eq(str_or_empty(json_get_str(digests, "sha256")), manifest_hex))
+			return json_incref(j);
+	}
+	return NULL;
+}
+
+static int fetch_statements(struct build *b, const struct build_image *im,
+        const struct oci_manifest *m, struct error *err)
+{
+	struct image_attestation v[ATTEST_MAX] = {{0}};
+	size_t n = 0;
+	const char *digest = json_get_str(im->attests.annotations, "vnd.docker.reference.digest");
+	for (size_t i = 0; i < m->n_layers && n < ATTEST_MAX; i++) {
+		_cleanup_json_ json_t *j =
+		        fetch_statement(b, im, &m->layers[i], strchr(digest, ':') + 1, err);
+		const char *type = known_type(json_get_str(j, "predicateType"));
+		json_t *predicate = json_get_obj(j, "predicate");
+		if (type && predicate)
+			v[n++] = (struct image_attestation){type, json_incref(predicate)};
+	}
+	int rc = error_is_set(err) ? -1 : attest_keep(b->store, &im->config_digest, v, n, err);
+	attest_release(v, n);
+	return rc;
+}
+
+void attest_fetch(struct build *b, const struct build_image *im)
+{
+	struct error err = ERROR_INIT;
+	char d[DIGEST_STR_MAX];
+	if (!im->attests.media_type || !b->registry)
+		return;
+	digest_str(&im->attests.digest, d);
+	struct oci_ref ref = {.domain = im->ref.domain, .path = im->ref.path, .digest = d};
+	_cleanup_free_ char *text = NULL, *type = NULL;
+	size_t n;
+	struct digest got;
+	enum oci_doc kind;
+	struct oci_manifest m = {0};
+	struct oci_index idx = {0};
+	if (registry_get_manifest(b->registry, &ref, &text, &n, &type, &got, &err) >= 0 &&
+	        oci_doc_parse(text, n, type, "attestations", &kind, &m, &idx, &err) >= 0 &&
+	        kind == OCI_DOC_MANIFEST)
+		(void)!fetch_statements(b, im, &m, &err);
+	if (error_is_set(&err))
+		log_debug("attestations of %s: %s", im->asked, err.msg);
+	oci_manifest_release(&m);
+	oci_index_release(&idx);
+	error_release(&err);
 }
 
 /* --- of an image ----------------------------------------------------------------------------- */

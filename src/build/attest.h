@@ -6,7 +6,10 @@
 #include "codec/json.h"
 #include "image/attest.h"
 
+#define ATTEST_MAX 2 /* of one image */
+
 struct build;
+struct build_image;
 struct rootfs;
 
 /* attest_material - a source besides images that the build used: note it for the provenance.
@@ -21,18 +24,24 @@ json_t *attest_provenance(struct build *b, const struct graph_target *t, bool ma
 json_t *attest_sbom(struct build *b, const struct rootfs *top, const struct oci_image *config,
         const char *name, struct error *err) must_check;
 
-/* attest_make - all that the options ask for; ret must hold 2. Returns how many. */
+/* attest_make - all that the options ask for; ret must hold
+ * ATTEST_MAX. Returns how many. */
 int attest_make(struct build *b, const struct graph_target *t, const struct rootfs *top,
         const struct oci_image *config, struct image_attestation *ret,
         struct error *err) must_check;
 void attest_release(struct image_attestation *v, size_t n);
 
-/* attest_keep - beside an image of the store, for a later push or save, and inspect. attest_kept -
+/* attest_keep - beside an image of the store, for a later push and inspect; in place of what it
+ * had. attest_kept -
  * *ret_n of them, at most n; freed with attest_release and the returned array's types live on. */
 int attest_keep(struct store *s, const struct digest *config, const struct image_attestation *v,
         size_t n, struct error *err) must_check;
 int attest_kept(struct store *s, const struct digest *config, struct image_attestation *ret,
         size_t max, size_t *ret_n, struct error *err) must_check;
+
+/* attest_fetch - the statements that came with an image of a registry, into the store. Best effort:
+ * an image is none the worse for a damaged statement. */
+void attest_fetch(struct build *b, const struct build_image *im);
 
 /* attest_image_sbom - of an image in the store, by name or id. */
 int attest_image_sbom(struct store *s, const char *image, const char *platform, json_t **ret,

@@ -26,7 +26,8 @@ struct build_image {
 	struct oci_ref ref;            /* where bytes can be fetched; domain NULL: nowhere */
 	struct oci_descriptor *layers; /* parallel to config.diff_ids; NULL: not fetched */
 	size_t n_layers;
-	pthread_mutex_t lock; /* one thread fetches */
+	struct oci_descriptor attests; /* its attestation manifest; media_type NULL: none */
+	pthread_mutex_t lock;          /* one thread fetches */
 	bool ensured;
 };
 

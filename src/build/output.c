@@ -44,7 +44,7 @@ struct built {
 	char *json;
 	struct digest id;
 	uint64_t size;
-	struct image_attestation attests[2];
+	struct image_attestation attests[ATTEST_MAX];
 	size_t n_attests;
 };
 

@@ -21,6 +21,7 @@ void build_image_free(struct build_image *im)
 	free(im->digest);
 	oci_image_release(&im->config);
 	oci_ref_release(&im->ref);
+	oci_descriptor_release(&im->attests);
 	pthread_mutex_destroy(&im->lock);
 	free(im);
 }
@@ -41,6 +42,21 @@ static void remember_manifest(
 	if (m->media_type)
 		type = m->media_type;
 	push_remember_manifest(b->store, &m->config.digest, type ? type : OCI_MT_MANIFEST, text, n);
+}
+
+/* note_attestations - where statements about the chosen manifest are; fetched by a pull alone. */
+static void note_attestations(
+        struct build_image *im, const struct oci_index *idx, const char *manifest)
+{
+	for (size_t i = 0; i < idx->n_manifests; i++) {
+		const json_t *a = idx->manifests[i].annotations;
+		if (!im->attests.media_type &&
+		        str_eq(str_or_empty(json_get_str(a, "vnd.docker.reference.type")),
+		                "attestation-manifest") &&
+		        str_eq(str_or_empty(json_get_str(a, "vnd.docker.reference.digest")),
+		                manifest))
+			oci_descriptor_copy(&im->attests, &idx->manifests[i]);
+	}
 }
 
 /* fetch_manifest - the image manifest for the wanted platform behind im->ref. */
@@ -70,6 +86,7 @@ static int fetch_manifest(struct build *b, struct build_image *im, struct oci_ma
 	struct oci_ref byd = {.domain = im->ref.domain, .path = im->ref.path};
 	char dstr[DIGEST_STR_MAX];
 	byd.digest = digest_str(&idx.manifests[i].digest, dstr);
+	note_attestations(im, &idx, dstr);
 	oci_index_release(&idx);
 	free_ptr(&text);
 	free_ptr(&type);

@@ -67,7 +67,7 @@ static bool platform_wanted(const struct transfer *t, const struct oci_platform 
 struct push_image {
 	struct oci_image config;
 	char *json;
-	struct image_attestation attests[2];
+	struct image_attestation attests[ATTEST_MAX];
 	size_t n_attests;
 };
 
@@ -178,6 +178,7 @@ static int pull_one(
 {
 	if (build_image_ensure(&t->b, im, UI_NODE + i, err) < 0)
 		return -1;
+	attest_fetch(&t->b, im);
 	uint64_t size = 0;
 	for (size_t k = 0; k < im->config.n_diff_ids; k++) {
 		const struct store_layer *l;

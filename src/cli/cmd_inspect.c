@@ -187,7 +187,7 @@ static json_t *describe(struct store *s, const struct store_image *si, struct er
 	        json_pack("{s:s,s:O}", "Type", "layers", "Layers",
 	                json_object_get(json_object_get(config, "rootfs"), "diff_ids")));
 	json_object_set(j, "History", json_object_get(config, "history"));
-	struct image_attestation a[2];
+	struct image_attestation a[ATTEST_MAX];
 	size_t n_a = 0;
 	if (attest_kept(s, &si->id, a, ARRAY_SIZE(a), &n_a, err) < 0) {
 		json_decref(j);

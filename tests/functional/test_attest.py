@@ -230,6 +230,14 @@ def test_pushed_with_the_image(strake, registry, tool):
         SLSA, SPDX]
     shown = json.loads(skopeo("inspect", "--tls-verify=false", "docker://" + name + ":1").stdout)
     assert shown["Architecture"] == HOST
+    # a later build without them leaves none behind; a pull brings those of the registry back
+    strake.build("-t", name + ":1", bases=("multi",))
+    assert "Provenance" not in json.loads(strake.run("inspect", name + ":1").out)[0]
+    strake.run("rmi", name + ":1")
+    strake.run("pull", "-q", name + ":1")
+    pulled = json.loads(strake.run("inspect", name + ":1").out)[0]
+    assert purls(pulled["SBOM"]) == ["pkg:deb/debian/libc6@2.36-9?arch=amd64"]
+    assert pulled["Provenance"]["runDetails"]["builder"]["id"].startswith("pkg:generic/strake@")
     # this registry has no referrers API: the list goes under the fallback tag
     strake.build("--provenance", "--attest-form=referrers", "--push", "-t", name + ":2",
                  bases=("multi",))
