@@ -8,6 +8,8 @@ import urllib.request
 
 import pytest
 
+from conftest import steps
+
 TEXT = "FROM busybox AS b\nRUN echo hi > /x\nFROM busybox\nCOPY --from=b /x /y\nCMD [\"cat\", \"/y\"]\n"
 DOCKER_TYPES = "application/vnd.docker.distribution.manifest.v2+json"
 TYPES = ", ".join([
@@ -164,3 +166,56 @@ def test_load_nothing(strake):
                           env={"PATH": empty})
     assert result.code != 0 and "nothing to load the image into" in result.err
     assert "RUN true" not in result.err
+
+
+def test_docker_and_back(strake, docker, registry, repository, user):
+    """What strake pushed docker pulls and runs; what docker pushed strake builds on, runs and pushes on
+    under the same digest."""
+    if not user.is_root:
+        pytest.skip("the daemon's socket is root's")
+    name = "%s/%s" % (registry, repository)
+    strake.build("--push", "-t", name + ":1", dockerfile=TEXT + "RUN rm /x; ln -s /y /l\nUSER 7:8\n")
+    docker("pull", "-q", name + ":1")
+    assert docker("run", "--rm", "--network=host", name + ":1", "sh", "-c",
+                  "cat /l; id -u; ls /x 2>&1 | grep -c 'No such'").stdout == "hi\n7\n1\n"
+    docker("run", "--name=c1", "--network=host", "--user=0", name + ":1", "sh", "-c",
+           "echo docker > /by; rm /y")
+    docker("commit", "c1", name + ":2")
+    docker("rm", "c1")
+    docker("push", "-q", name + ":2")
+    result = strake.build(bases=[], dockerfile="FROM %s:2\nRUN test ! -e /y && cat /by > /tmp/z\n" % name)
+    assert "DONE" in steps(result)["[2/2] RUN test ! -e /y && cat /by > /tmp/z"]
+    strake.run("pull", name + ":2")
+    assert strake.run("run", "--rm", name + ":2", "cat", "/by").out == "docker\n"
+    strake.run("tag", name + ":2", name + "-3:1")
+    strake.run("push", name + "-3:1")
+    assert get(registry, repository + "-3/manifests/1")[2] == (
+        get(registry, repository + "/manifests/2")[2])
+
+
+def test_podman_and_back(strake, tool, registry, repository):
+    """The same with podman, in the caller's own storage."""
+    tool("podman")
+    name = "%s/%s" % (registry, repository)
+    folder = strake.mkdir("podman")
+    env = {**strake.env, "CONTAINERS_STORAGE_CONF": strake.write(
+        "storage.conf", '[storage]\ndriver = "vfs"\ngraphroot = "%s/g"\nrunroot = "%s/r"\n' % (
+            folder, folder), root=strake.mkdir("conf"))}
+
+    def podman(*args):
+        run = subprocess.run(["podman", *args], env=env, cwd=strake.dir, capture_output=True,
+                             text=True, **strake.user.arguments)
+        assert run.returncode == 0, run
+        return run.stdout
+    strake.build("--push", "-t", name + ":1", dockerfile=TEXT)
+    podman("pull", "-q", "--tls-verify=false", name + ":1")
+    strake.dockerfile("FROM %s:1\nLABEL by=podman\n" % name, "Derived")
+    podman("build", "-q", "--isolation=chroot", "-t", name + ":2", "-f",
+           os.path.join(strake.context, "Derived"), strake.context)
+    podman("push", "-q", "--tls-verify=false", name + ":2")
+    strake.run("pull", name + ":2")
+    assert strake.run("run", "--rm", name + ":2").out == "hi\n"
+    assert "podman" in strake.run("inspect", name + ":2").out
+    pause = os.path.join(strake.env["XDG_RUNTIME_DIR"], "libpod/tmp/pause.pid")
+    if os.path.exists(pause):
+        os.kill(int(open(pause).read()), signal.SIGKILL)
