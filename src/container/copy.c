@@ -20,26 +20,6 @@
 
 /* --- reading --------------------------------------------------------------------------------- */
 
-static enum tree_type type_of(mode_t mode)
-{
-	switch (mode & S_IFMT) {
-	case S_IFDIR:
-		return TREE_DIR;
-	case S_IFLNK:
-		return TREE_SYMLINK;
-	case S_IFCHR:
-		return TREE_CHR;
-	case S_IFBLK:
-		return TREE_BLK;
-	case S_IFIFO:
-		return TREE_FIFO;
-	case S_IFSOCK:
-		return TREE_SOCK;
-	default:
-		return TREE_REG;
-	}
-}
-
 static void read_xattrs(int dir, const char *name, struct arena *a, struct tree_entry *e)
 {
 	_cleanup_(sys_xattrs_release) struct sys_xattrs x = {0};
@@ -64,7 +44,7 @@ int copy_describe(int dir, const char *name, struct arena *a, struct stat *ret_s
 	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return err_sys(err, errno, "cannot read %s", name);
 	struct tree_entry e = {.path = name,
-	        .type = type_of(st.st_mode),
+	        .type = tree_type_of(st.st_mode),
 	        .mode = st.st_mode & 07777,
 	        .uid = st.st_uid,
 	        .gid = st.st_gid,

@@ -3,6 +3,7 @@
 #include <ctype.h>
 #include <limits.h>
 
+#include "base/utf8.h"
 #include "base/strbuf.h"
 #include "graph/plan.h"
 
@@ -96,28 +97,6 @@ const char *arena_take(struct arena *a, char *s)
 
 /* --- Go's %q and %v -------------------------------------------------------------------------- */
 
-/* rune_len - bytes of the valid UTF-8 sequence at s, its code point in *cp; 0 if it is none. */
-static size_t rune_len(const unsigned char *s, uint32_t *cp)
-{
-	size_t need = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 0;
-	if (s[0] >= 0xf0 && s[0] < 0xf5)
-		need = 4;
-	if (!need)
-		return 0;
-	static const unsigned char mask[] = {0, 0x7f, 0x1f, 0x0f, 0x07};
-	uint32_t v = s[0] & mask[need];
-	for (size_t i = 1; i < need; i++) {
-		if ((s[i] & 0xc0) != 0x80)
-			return 0;
-		v = v << 6 | (s[i] & 0x3f);
-	}
-	static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-	if (v < least[need] || v > 0x10ffff || (v >= 0xd800 && v < 0xe000))
-		return 0;
-	*cp = v;
-	return need;
-}
-
 /* rune_printable - Go's strconv.IsPrint, near enough: controls, separators, format characters and
  * private use are not. */
 static bool rune_printable(uint32_t c)
@@ -138,7 +117,7 @@ void go_quote(struct strbuf *sb, const char *str)
 	while (*s) {
 		const char *e = strchr(short_from, *s);
 		uint32_t cp = 0;
-		size_t n = e ? 1 : rune_len(s, &cp);
+		size_t n = e ? 1 : utf8_decode(s, strlen((const char *)s), &cp);
 		if (e) {
 			strbuf_addch(sb, '\\');
 			strbuf_addch(sb, short_to[e - short_from]);

@@ -165,16 +165,9 @@ static int copy_file(
 
 static bool same_meta(const struct tree_entry *a, const struct tree_entry *b)
 {
-	if (a->mode != b->mode || a->uid != b->uid || a->gid != b->gid ||
-	        a->mtime_sec != b->mtime_sec || a->mtime_nsec != b->mtime_nsec ||
-	        a->n_xattrs != b->n_xattrs)
-		return false;
-	for (uint32_t i = 0; i < a->n_xattrs; i++)
-		if (!str_eq(a->xattrs[i].name, b->xattrs[i].name) ||
-		        a->xattrs[i].len != b->xattrs[i].len ||
-		        memcmp(a->xattrs[i].value, b->xattrs[i].value, a->xattrs[i].len) != 0)
-			return false;
-	return true;
+	return a->mode == b->mode && a->uid == b->uid && a->gid == b->gid &&
+	       a->mtime_sec == b->mtime_sec && a->mtime_nsec == b->mtime_nsec &&
+	       tree_same_xattrs(a, b);
 }
 
 /* Only a file of the store may be linked, and only if all that its inode says stays true. */

@@ -67,22 +67,8 @@ static void fail(struct scan *s, struct error *err)
 
 static enum tree_type type_of(const struct stat *st)
 {
-	switch (st->st_mode & S_IFMT) {
-	case S_IFREG:
-		return TREE_REG;
-	case S_IFDIR:
-		return TREE_DIR;
-	case S_IFLNK:
-		return TREE_SYMLINK;
-	case S_IFBLK:
-		return TREE_BLK;
-	case S_IFIFO:
-		return TREE_FIFO;
-	case S_IFSOCK:
-		return TREE_SOCK;
-	default:
-		return st->st_rdev == makedev(0, 0) ? TREE_WHITEOUT : TREE_CHR;
-	}
+	bool whiteout = S_ISCHR(st->st_mode) && st->st_rdev == makedev(0, 0);
+	return whiteout ? TREE_WHITEOUT : tree_type_of(st->st_mode);
 }
 
 static void take_owner(struct found *f, const struct sys_xattr *a)
@@ -324,17 +310,12 @@ static bool same_as_lower(const struct scan *s, const struct found *f)
 		return false;
 	const struct tree_entry *a = &f->e, *b = hit.entry;
 	if (a->mode != b->mode || a->uid != b->uid || a->gid != b->gid ||
-	        a->mtime_sec != b->mtime_sec || a->n_xattrs != b->n_xattrs)
+	        a->mtime_sec != b->mtime_sec)
 		return false;
 	/* a layer tar has whole seconds */
 	if (b->mtime_nsec && a->mtime_nsec != b->mtime_nsec)
 		return false;
-	for (uint32_t i = 0; i < a->n_xattrs; i++)
-		if (!str_eq(a->xattrs[i].name, b->xattrs[i].name) ||
-		        a->xattrs[i].len != b->xattrs[i].len ||
-		        memcmp(a->xattrs[i].value, b->xattrs[i].value, a->xattrs[i].len) != 0)
-			return false;
-	return true;
+	return tree_same_xattrs(a, b);
 }
 
 /* Take `path` off the disk and give its directory the time back that it had. */

@@ -27,30 +27,10 @@ static int fail(const struct source_context *c, int errnum, const char *what, co
 
 /* --- one node -------------------------------------------------------------------------------- */
 
-static enum tree_type type_of(mode_t mode)
-{
-	switch (mode & S_IFMT) {
-	case S_IFREG:
-		return TREE_REG;
-	case S_IFDIR:
-		return TREE_DIR;
-	case S_IFLNK:
-		return TREE_SYMLINK;
-	case S_IFCHR:
-		return TREE_CHR;
-	case S_IFBLK:
-		return TREE_BLK;
-	case S_IFIFO:
-		return TREE_FIFO;
-	default:
-		return TREE_SOCK;
-	}
-}
-
 static void fill(struct cnode *n, const struct stat *st)
 {
 	struct tree_entry *e = &n->e;
-	e->type = type_of(st->st_mode);
+	e->type = tree_type_of(st->st_mode);
 	e->mode = e->type == TREE_SYMLINK ? 0777 : st->st_mode & 07777;
 	e->size = e->type == TREE_REG ? (uint64_t)st->st_size : 0;
 	e->mtime_sec = st->st_mtim.tv_sec;

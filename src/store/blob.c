@@ -459,20 +459,22 @@ int store_set_aside(struct store *s, const char *path, const char *kind, const s
 	return -EEXIST;
 }
 
-static int blob_forget(struct store *s, const struct digest *d, struct error *err)
+/* forget - aside with the bytes, away with the row. */
+static int forget(struct store *s, const char *path, const char *kind, const struct digest *d,
+        int row_delete, struct error *err)
 {
-	char path[STORE_PATH_MAX];
-	int r = store_set_aside(s, store_blob_path(path, d), "blob", d);
+	int r = store_set_aside(s, path, kind, d);
 	if (r < 0 && r != -ENOENT)
 		return err_sys(err, r, "cannot set %s/%s aside", s->path, path);
-	sqlite3_stmt *q = db_stmt(s, ST_BLOB_DELETE, err);
+	sqlite3_stmt *q = db_stmt(s, row_delete, err);
 	if (!q)
 		return -1;
 	db_bind_digest(q, 1, d);
 	return db_done(s, q, err);
 }
 
-void store_quarantine_blob(struct store *s, const struct digest *d, const char *why)
+static void quarantine(struct store *s, const char *path, const char *kind, const struct digest *d,
+        int row_delete, const char *why, const char *cure)
 {
 	_cleanup_error_ struct error e = ERROR_INIT;
 	char str[DIGEST_STR_MAX];
@@ -480,11 +482,25 @@ void store_quarantine_blob(struct store *s, const struct digest *d, const char *
 	do {
 		rc = db_begin(s, DB_WRITE, &e);
 		if (rc == 0)
-			rc = db_end(s, blob_forget(s, d, &e), &e);
+			rc = db_end(s, forget(s, path, kind, d, row_delete, &e), &e);
 	} while (db_again(s, rc, &e));
 	if (rc < 0)
-		store_warn(s, "blob %s is damaged (%s) and could not be set aside: %s",
+		store_warn(s, "%s %s is damaged (%s) and could not be set aside: %s", kind,
 		        digest_str(d, str), why, e.msg);
 	else
-		store_warn(s, "blob %s is damaged (%s) and was set aside", digest_str(d, str), why);
+		store_warn(s, "%s %s is damaged (%s) and was set aside%s", kind, digest_str(d, str),
+		        why, cure);
+}
+
+void store_quarantine_blob(struct store *s, const struct digest *d, const char *why)
+{
+	char path[STORE_PATH_MAX];
+	quarantine(s, store_blob_path(path, d), "blob", d, ST_BLOB_DELETE, why, "");
+}
+
+void store_quarantine_layer(struct store *s, const struct digest *d, const char *why)
+{
+	char path[STORE_PATH_MAX];
+	quarantine(s, store_layer_path(path, d, NULL), "layer", d, ST_LAYER_DELETE, why,
+	        "; it is built or fetched anew when needed");
 }

@@ -77,15 +77,10 @@ int store_container_discard(
 
 int store_container_list(struct store *s, struct strv *ret, struct error *err)
 {
-	int fd = sys_open_dir(s->dirfd, "containers");
-	if (fd == -ENOENT)
-		return 0;
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	if (!d) {
-		int e = fd < 0 ? -fd : errno;
-		close_ptr(&fd);
-		return err_sys(err, e, "cannot read %s/containers", s->path);
-	}
+	DIR *d;
+	int rc = store_opendir(s, "containers", &d, err);
+	if (rc <= 0)
+		return rc;
 	for (struct dirent *e; (e = readdir(d));)
 		if (store_container_id_valid(e->d_name))
 			strv_add(ret, e->d_name);

@@ -80,15 +80,10 @@ static void run_check(void *ctx, size_t i)
 static int list(struct job *j, const char *dir, struct error *err)
 {
 	struct store *s = j->f->s;
-	int fd = sys_open_dir(s->dirfd, dir);
-	if (fd == -ENOENT)
-		return 0;
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	if (!d) {
-		int e = fd < 0 ? -fd : errno;
-		close_ptr(&fd);
-		return err_sys(err, e, "cannot read %s/%s", s->path, dir);
-	}
+	DIR *d;
+	int rc = store_opendir(s, dir, &d, err);
+	if (rc <= 0)
+		return rc;
 	for (struct dirent *e; (e = readdir(d));) {
 		struct check c = {0};
 		if (str_eq(e->d_name, ".") || str_eq(e->d_name, ".."))
@@ -100,7 +95,7 @@ static int list(struct job *j, const char *dir, struct error *err)
 		}
 		_cleanup_free_ char *what = xasprintf("%s/%s", dir, e->d_name);
 		problem(j->f, what, "not the name of a digest");
-		if (j->f->repair && sys_remove_tree(fd, e->d_name) < 0)
+		if (j->f->repair && sys_remove_tree(dirfd(d), e->d_name) < 0)
 			problem(j->f, what, "could not be removed");
 	}
 	closedir(d);

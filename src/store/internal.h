@@ -7,6 +7,7 @@
 #ifndef STRAKE_STORE_INTERNAL_H
 #define STRAKE_STORE_INTERNAL_H
 
+#include <dirent.h>
 #include <pthread.h>
 #include <sqlite3.h>
 #include <sys/stat.h>
@@ -204,6 +205,8 @@ int store_container_check(
 /* store_quarantine_layer/blob - set aside, forget the row, warn. */
 void store_quarantine_layer(struct store *s, const struct digest *d, const char *why);
 void store_quarantine_blob(struct store *s, const struct digest *d, const char *why);
+/* store_opendir - a directory of the store: 1, *ret for closedir; 0 there is none. */
+int store_opendir(struct store *s, const char *dir, DIR **ret, struct error *err) must_check;
 /* store_set_aside - rename to quarantine/<kind>-<hex>-N; -errno. */
 int store_set_aside(struct store *s, const char *path, const char *kind, const struct digest *d);
 struct layer_info {

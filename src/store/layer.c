@@ -490,38 +490,3 @@ int store_layer_blobs(struct store *s, const struct digest *diff_id, struct oci_
 	*ret_n = n;
 	return 0;
 }
-
-/* --- damage --------------------------------------------------------------------------------- */
-
-static int layer_forget(struct store *s, const struct digest *d, struct error *err)
-{
-	char path[STORE_PATH_MAX];
-	int r = store_set_aside(s, store_layer_path(path, d, NULL), "layer", d);
-	if (r < 0 && r != -ENOENT)
-		return err_sys(err, r, "cannot set %s/%s aside", s->path, path);
-	sqlite3_stmt *q = db_stmt(s, ST_LAYER_DELETE, err);
-	if (!q)
-		return -1;
-	db_bind_digest(q, 1, d);
-	return db_done(s, q, err);
-}
-
-void store_quarantine_layer(struct store *s, const struct digest *d, const char *why)
-{
-	_cleanup_error_ struct error e = ERROR_INIT;
-	char str[DIGEST_STR_MAX];
-	int rc;
-	do {
-		rc = db_begin(s, DB_WRITE, &e);
-		if (rc == 0)
-			rc = db_end(s, layer_forget(s, d, &e), &e);
-	} while (db_again(s, rc, &e));
-	if (rc < 0)
-		store_warn(s, "layer %s is damaged (%s) and could not be set aside: %s",
-		        digest_str(d, str), why, e.msg);
-	else
-		store_warn(s,
-		        "layer %s is damaged (%s) and was set aside; it is built or fetched "
-		        "anew when needed",
-		        digest_str(d, str), why);
-}

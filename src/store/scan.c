@@ -171,20 +171,15 @@ uint64_t scan_free_item(struct scan *sc, const struct scan_item *it)
 static int each(struct store *s, struct scan *sc, const char *dir, uint64_t *bytes, uint64_t *n,
         struct error *err)
 {
-	int fd = sys_open_dir(s->dirfd, dir);
-	if (fd == -ENOENT)
-		return 0;
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	if (!d) {
-		int e = fd < 0 ? -fd : errno;
-		close_ptr(&fd);
-		return err_sys(err, e, "cannot read %s/%s", s->path, dir);
-	}
+	DIR *d;
+	int rc = store_opendir(s, dir, &d, err);
+	if (rc <= 0)
+		return rc;
 	for (struct dirent *e; (e = readdir(d));) {
 		if (str_eq(e->d_name, ".") || str_eq(e->d_name, ".."))
 			continue;
 		struct scan_item it = {0};
-		if (scan_path(sc, fd, e->d_name, &it) != -ENOENT) {
+		if (scan_path(sc, dirfd(d), e->d_name, &it) != -ENOENT) {
 			*bytes += it.own + it.first;
 			*n += 1;
 		}

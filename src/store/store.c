@@ -356,3 +356,16 @@ char *store_blob_path(char *buf, const struct digest *d)
 	snprintf(buf, STORE_PATH_MAX, "blobs/sha256/%s", digest_hex(d, hex));
 	return buf;
 }
+
+int store_opendir(struct store *s, const char *dir, DIR **ret, struct error *err)
+{
+	int fd = sys_open_dir(s->dirfd, dir);
+	if (fd == -ENOENT)
+		return 0;
+	*ret = fd < 0 ? NULL : fdopendir(fd);
+	if (*ret)
+		return 1;
+	int e = fd < 0 ? -fd : errno;
+	close_ptr(&fd);
+	return err_sys(err, e, "cannot read %s/%s", s->path, dir);
+}

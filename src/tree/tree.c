@@ -2,6 +2,7 @@
 #include "tree/tree.h"
 
 #include <endian.h>
+#include <sys/stat.h>
 
 void tree_release(struct tree *t)
 {
@@ -14,6 +15,38 @@ void tree_release(struct tree *t)
 static inline unsigned rank(unsigned char c)
 {
 	return c == '\0' ? 0 : c == '/' ? 1 : c + 2U;
+}
+
+enum tree_type tree_type_of(mode_t mode)
+{
+	switch (mode & S_IFMT) {
+	case S_IFREG:
+		return TREE_REG;
+	case S_IFDIR:
+		return TREE_DIR;
+	case S_IFLNK:
+		return TREE_SYMLINK;
+	case S_IFCHR:
+		return TREE_CHR;
+	case S_IFBLK:
+		return TREE_BLK;
+	case S_IFIFO:
+		return TREE_FIFO;
+	default:
+		return TREE_SOCK;
+	}
+}
+
+bool tree_same_xattrs(const struct tree_entry *a, const struct tree_entry *b)
+{
+	if (a->n_xattrs != b->n_xattrs)
+		return false;
+	for (uint32_t i = 0; i < a->n_xattrs; i++)
+		if (!str_eq(a->xattrs[i].name, b->xattrs[i].name) ||
+		        a->xattrs[i].len != b->xattrs[i].len ||
+		        memcmp(a->xattrs[i].value, b->xattrs[i].value, a->xattrs[i].len) != 0)
+			return false;
+	return true;
 }
 
 int tree_path_cmp(const char *a, const char *b)

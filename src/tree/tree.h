@@ -8,6 +8,8 @@
 #ifndef STRAKE_TREE_TREE_H
 #define STRAKE_TREE_TREE_H
 
+#include <sys/types.h>
+
 #include "base/arena.h"
 #include "base/error.h"
 #include "codec/sha256.h"
@@ -26,6 +28,10 @@ enum tree_type {
 	TREE_SOCK,     /* only in contexts; layers drop them with a warning */
 	TREE_WHITEOUT, /* hides this path in lower layers; no other field counts */
 };
+
+/* tree_type_of - of a stat's st_mode. A whiteout is a device to stat: whoever reads layers looks.
+ */
+enum tree_type tree_type_of(mode_t mode);
 
 struct tree_xattr {
 	const char *name;
@@ -66,6 +72,9 @@ void tree_release(struct tree *t);
 int tree_path_cmp(const char *a, const char *b);
 /* tree_path_below - is p strictly below dir ("" = root)? */
 bool tree_path_below(const char *p, const char *dir);
+
+/* tree_same_xattrs - the same names with the same values. */
+bool tree_same_xattrs(const struct tree_entry *a, const struct tree_entry *b);
 
 /* tree_add - append a copy of e (strings are copied into the arena); returns the new entry, valid
  * until the next add. tree_sort brings the order; of equal paths the last added wins. It also
