@@ -30,7 +30,7 @@ void error_move(struct error *dst, struct error *src)
 	*src = ERROR_INIT;
 }
 
-int err_set(struct error *err, enum err_class class, const char *fmt, ...)
+int(err_set)(struct error *err, enum err_class class, const char *fmt, ...)
 {
 	va_list ap;
 	va_start(ap, fmt);
@@ -43,7 +43,7 @@ int err_set(struct error *err, enum err_class class, const char *fmt, ...)
 	return -1;
 }
 
-int err_sys(struct error *err, int errnum, const char *fmt, ...)
+int(err_sys)(struct error *err, int errnum, const char *fmt, ...)
 {
 	va_list ap;
 	if (errnum < 0)
@@ -72,7 +72,7 @@ int err_sys(struct error *err, int errnum, const char *fmt, ...)
 	}
 }
 
-int err_wrap(struct error *err, const char *fmt, ...)
+int(err_wrap)(struct error *err, const char *fmt, ...)
 {
 	va_list ap;
 	va_start(ap, fmt);
@@ -86,7 +86,7 @@ int err_wrap(struct error *err, const char *fmt, ...)
 	return -1;
 }
 
-int err_hint(struct error *err, const char *fmt, ...)
+int(err_hint)(struct error *err, const char *fmt, ...)
 {
 	if (err->hint)
 		return -1;
@@ -97,7 +97,7 @@ int err_hint(struct error *err, const char *fmt, ...)
 	return -1;
 }
 
-int err_at(struct error *err, const char *file, int line, int column)
+int(err_at)(struct error *err, const char *file, int line, int column)
 {
 	if (!err->file && err->line == 0) {
 		err->file = file ? xstrdup(file) : NULL;

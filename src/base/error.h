@@ -57,6 +57,20 @@ int err_wrap(struct error *err, const char *fmt, ...) printf_like(2, 3);
 int err_hint(struct error *err, const char *fmt, ...) printf_like(2, 3);
 /* err_at - set the place where there is none yet. */
 int err_at(struct error *err, const char *file, int line, int column);
+
+/* All of these return -1, always; compilers are told here, so that they see that what follows a
+ * failure is not reached. */
+static inline int err_failed(int rc)
+{
+	(void)rc;
+	return -1;
+}
+#define err_set(...) err_failed((err_set)(__VA_ARGS__))
+#define err_sys(...) err_failed((err_sys)(__VA_ARGS__))
+#define err_wrap(...) err_failed((err_wrap)(__VA_ARGS__))
+#define err_hint(...) err_failed((err_hint)(__VA_ARGS__))
+#define err_at(...) err_failed((err_at)(__VA_ARGS__))
+
 const char *err_class_name(enum err_class class);
 
 #endif

@@ -30,10 +30,7 @@ struct expr {
 	const char *p, *end;
 };
 
-static int syntax(struct run *r, const char *fmt, const char *what)
-{
-	return err_set(r->err, ERR_USAGE, fmt, what);
-}
+#define syntax(r, ...) err_set((r)->err, ERR_USAGE, __VA_ARGS__)
 
 /* --- values ---------------------------------------------------------------------------------- */
 

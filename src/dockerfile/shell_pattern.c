@@ -330,7 +330,7 @@ int shell_replace(const struct strbuf *pattern, const char *value, const struct 
 	_cleanup_(matcher_release) struct matcher m;
 	matcher_init(&m, &pat, &text, true, steps_left);
 
-	size_t done = 0, pos = 0, start, end;
+	size_t done = 0, pos = 0, start = 0, end = 0;
 	while (pos <= text.n && match(&m, pos, false, &start, &end)) {
 		if (replacement->len > *steps_left)
 			return too_costly(err);

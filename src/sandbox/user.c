@@ -85,7 +85,7 @@ struct account {
 static bool find_account(
         const char *passwd, struct slice who, const uint32_t *id, struct account *ret)
 {
-	struct slice line, f[7];
+	struct slice line, f[7] = {0};
 	while (next_line(&passwd, &line)) {
 		struct account a = {0};
 		unsigned n = fields(line, f, 7);
@@ -217,7 +217,7 @@ int sandbox_user_lookup(const char *passwd, const char *group, const char *text,
 		collect_groups(group, a.name, &u);
 	}
 	add_primary(&u);
-	u.home = a.home.n ? xstrndup(a.home.p, a.home.n) : xstrdup("/");
+	u.home = found && a.home.n ? xstrndup(a.home.p, a.home.n) : xstrdup("/");
 	*ret = u;
 	u = (struct sandbox_user){0};
 	return 0;

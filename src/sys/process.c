@@ -245,7 +245,7 @@ int sys_run_program(const struct sys_spawn *s, size_t max_out, int timeout_ms, c
 	collect(out_r, err_r, max_out, timeout_ms, &c);
 	if (c.timed_out || c.out_over)
 		syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
-	int status;
+	int status = 0;
 	r = sys_wait_pidfd(pidfd, &status);
 	r = r < 0 ? err_sys(err, r, "wait for %s", s->path)
 	          : judge(base_name(s->path), status, &c, max_out, err);
