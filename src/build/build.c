@@ -62,10 +62,8 @@ int build_enter(struct build *b, struct error *err)
 		return -1;
 	int rc = 0;
 	if (info.mode == SYS_PRIV_NONE) {
-		rc = err_set(
-		        err, ERR_SYSTEM, "this build must run steps or write layers: %s", info.why);
-		if (info.cure)
-			(void)err_hint(err, "%s", info.cure);
+		/* Layers can be written; a step that must run will say what is missing. */
+		rc = store_check_owners(b->store, err);
 	} else {
 		/* unshare(CLONE_NEWUSER) wants a single-threaded process. */
 		pool_free(b->pool);
@@ -74,7 +72,7 @@ int build_enter(struct build *b, struct error *err)
 		if (rc >= 0)
 			rc = store_reattach(b->store, err);
 	}
-	b->single_id = info.mode == SYS_PRIV_SINGLE;
+	b->single_id = !sys_privilege_can_chown();
 	sys_privilege_info_release(&info);
 	if (rc < 0)
 		return -1;

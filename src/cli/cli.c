@@ -91,10 +91,7 @@ int cli_enter(struct store *s, struct error *err)
 		return -1;
 	int rc;
 	if (info.mode == SYS_PRIV_NONE) {
-		rc = err_set(
-		        err, ERR_SYSTEM, "the store holds files of several owners: %s", info.why);
-		if (info.cure)
-			(void)err_hint(err, "%s", info.cure);
+		rc = store_check_owners(s, err);
 	} else {
 		rc = sys_privilege_enter(&info, err);
 		if (rc >= 0)

@@ -9,7 +9,7 @@
 static const char *mode_name(enum sys_privilege m)
 {
 	static const char *const names[] = {
-	        [SYS_PRIV_NONE] = "none",
+	        [SYS_PRIV_NONE] = "none: COPY, pulls and exports work, RUN does not",
 	        [SYS_PRIV_SINGLE] = "user namespace with a single id",
 	        [SYS_PRIV_SUBID] = "user namespace with subordinate ids (rootless)",
 	        [SYS_PRIV_ROOT] = "root",

@@ -9,6 +9,7 @@
 #include "image/image.h"
 #include "layer/layer.h"
 #include "sys/path.h"
+#include "sys/privilege.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -322,28 +323,6 @@ int export_layer_blob(struct store *s, struct store_lease *l, const struct diges
 
 /* --- unpacking ------------------------------------------------------------------------------- */
 
-/* Ownership can be applied only if more than one id is mapped here. */
-static bool single_id(void)
-{
-	if (geteuid() != 0)
-		return true;
-	/* Lines of "first id inside, first id outside, count". */
-	_cleanup_free_ char *map = NULL;
-	size_t n = 0, total = 0;
-	/* trusted-path: a file of the kernel */
-	_cleanup_close_ int fd = open("/proc/self/uid_map", O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || sys_read_fd(fd, 64 * 1024, &map, &n) < 0)
-		return false;
-	for (char *at = map; *at;) {
-		(void)strtoul(at, &at, 10);
-		(void)strtoul(at, &at, 10);
-		total += strtoul(at, &at, 10);
-		at += strcspn(at, "\n");
-		at += *at == '\n';
-	}
-	return total == 1;
-}
-
 /* What layer_apply leaves unread (padding behind the end of the tar) is hashed as well. */
 static int drain(struct reader *r, struct error *err)
 {
@@ -362,7 +341,8 @@ static int unpack_into(
 	_cleanup_close_ int fd = openat(dirfd, "tree", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return err_sys(err, errno, "open a staging directory");
-	struct layer_apply_options opt = {.single_id = single_id(), .max_bytes = EXPORT_LAYER_MAX};
+	struct layer_apply_options opt = {
+	        .single_id = !sys_privilege_can_chown(), .max_bytes = EXPORT_LAYER_MAX};
 	if (layer_apply(tar, what, fd, &opt, ret, err) < 0)
 		return -1;
 	return drain(tar, err);

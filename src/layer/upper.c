@@ -9,6 +9,7 @@
 #include "layer/upper.h"
 #include "sys/owner.h"
 #include "sys/path.h"
+#include "sys/privilege.h"
 #include "sys/xattr.h"
 
 #define LINKS_MAX 40
@@ -56,6 +57,7 @@ void upper_ids_init(struct upper_ids *ids, bool single_id)
 {
 	*ids = (struct upper_ids){
 	        .single_id = single_id,
+	        .widen = single_id && !sys_privilege_reads_all(),
 	        .euid = geteuid(),
 	        .egid = getegid(),
 	        .umask = read_umask(),
@@ -588,9 +590,17 @@ static bool must_record(const struct upper_ids *ids, const struct tree_entry *e)
 	return ids->single_id && (e->uid || e->gid);
 }
 
+/* disk_mode - the manifest has the true one. */
+static uint32_t disk_mode(const struct upper_ids *ids, const struct tree_entry *e)
+{
+	uint32_t more = !ids->widen ? 0 : e->type == TREE_DIR ? 0700 : 0600;
+	return e->mode | more;
+}
+
 int upper_meta_fd(const struct upper_ids *ids, int fd, const struct tree_entry *e,
         uint32_t created_mode, const char *shown, struct error *err)
 {
+	uint32_t mode = disk_mode(ids, e);
 	bool chowned = must_chown(ids, e);
 	if (chowned && fchown(fd, e->uid, e->gid) < 0)
 		return err_sys(err, errno, "cannot give %s to %u:%u", shown, e->uid, e->gid);
@@ -600,8 +610,8 @@ int upper_meta_fd(const struct upper_ids *ids, int fd, const struct tree_entry *
 			return err_sys(err, r, "cannot record the owner of %s", shown);
 	}
 	/* chown clears set-id bits */
-	bool special = e->mode & 06000;
-	if ((special || (created_mode & ~ids->umask & 0777) != e->mode) && fchmod(fd, e->mode) < 0)
+	bool special = mode & 06000;
+	if ((special || (created_mode & ~ids->umask & 0777) != mode) && fchmod(fd, mode) < 0)
 		return err_sys(err, errno, "cannot set the mode of %s", shown);
 	for (uint32_t i = 0; i < e->n_xattrs; i++) {
 		int r = sys_xattr_set(
@@ -629,7 +639,7 @@ static int meta_at(struct upper *u, int dirfd, uint32_t node, struct error *err)
 		if (r < 0)
 			return disk_error(u, node, r, "record the owner of", err);
 	}
-	if (e->type != TREE_SYMLINK && fchmodat(dirfd, name, e->mode, 0) < 0)
+	if (e->type != TREE_SYMLINK && fchmodat(dirfd, name, disk_mode(&u->ids, e), 0) < 0)
 		return disk_error(u, node, errno, "change the mode of", err);
 	for (uint32_t i = 0; i < e->n_xattrs; i++) {
 		int r = sys_xattr_set(
@@ -698,10 +708,10 @@ static int finish_dirs(struct upper *u, struct error *err)
 			return -1;
 	}
 	const struct tree_entry *e = upper_entry(u, UPPER_ROOT);
-	if (fchmod(u->destfd, e->mode) < 0)
+	uint32_t mode = disk_mode(&u->ids, e);
+	if (fchmod(u->destfd, mode) < 0)
 		return err_sys(err, errno, "cannot set the mode of the root directory");
-	return upper_meta_fd(
-	        &u->ids, u->destfd, e, e->mode | u->ids.umask, "the root directory", err);
+	return upper_meta_fd(&u->ids, u->destfd, e, mode | u->ids.umask, "the root directory", err);
 }
 
 /* --- the tree -------------------------------------------------------------------------------- */

@@ -38,6 +38,7 @@ struct upper_node {
 /* What decides which metadata calls a new file needs. */
 struct upper_ids {
 	bool single_id; /* ownership is recorded, not applied */
+	bool widen;     /* and modes keep us out: on disk files get u+rw, directories u+rwx */
 	uint32_t euid, egid, umask;
 };
 void upper_ids_init(struct upper_ids *ids, bool single_id);

@@ -6,6 +6,7 @@
 #include "sys/mount.h"
 #include "sys/path.h"
 #include "sys/privilege.h"
+#include "sys/privilege.h"
 #include "sys/process.h"
 
 #include <errno.h>
@@ -153,6 +154,20 @@ static bool proc_is_shared(void)
 	return got == -EPERM;
 }
 
+/* no_rights - the builder goes on without namespaces (sys/privilege.h), a step cannot. */
+static int no_rights(struct error *err)
+{
+	struct sys_privilege_info i = {0};
+	if (sys_privilege_probe(&i, err) < 0)
+		return -1;
+	err_set(err, ERR_SYSTEM, "RUN needs root or a user namespace: %s",
+	        i.why ? i.why : "none was made");
+	if (i.cure)
+		(void)err_hint(err, "%s", i.cure);
+	sys_privilege_info_release(&i);
+	return -1;
+}
+
 static int start_keeper(struct sandbox_context *c, struct error *err)
 {
 	int sv[2];
@@ -161,6 +176,8 @@ static int start_keeper(struct sandbox_context *c, struct error *err)
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv) < 0)
 		return err_sys(err, errno, "cannot make a socket pair");
 	_cleanup_close_ int ours = sv[0], theirs = sv[1];
+	if (!sys_privilege_entered())
+		return no_rights(err);
 	_cleanup_close_ int exe = own_program();
 	if (exe < 0)
 		return err_sys(err, exe, "cannot open strake's own program");

@@ -218,7 +218,8 @@ int store_reattach(struct store *s, struct error *err)
 		                e->pub.fd) < 0)
 			close_ptr(&e->pub.fd); /* opened anew, or found missing, at the next use */
 	store_leave(s);
-	return r < 0 ? err_sys(err, r, "opening the store %s anew", s->path) : 0;
+	return r < 0 ? err_sys(err, r, "opening the store %s anew", s->path)
+	             : store_check_owners(s, err);
 }
 
 int store_dirfd(const struct store *s)

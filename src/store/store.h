@@ -34,6 +34,9 @@ static inline void store_freep(struct store **s)
  * descriptor belongs to the mounts it was opened through, and neither overlay lowers nor renames
  * may mix two namespaces. Descriptors keep their numbers. */
 int store_reattach(struct store *s, struct error *err) must_check;
+/* store_check_owners - are the store's files written with rights like ours? Part of store_reattach;
+ * for those who write without entering anything. */
+int store_check_owners(struct store *s, struct error *err) must_check;
 const char *store_path(const struct store *s);
 int store_dirfd(const struct store *s);
 int store_cache_dirfd(struct store *s); /* <store>/cache: stat cache files; created on demand */

@@ -104,6 +104,31 @@ static int try_userns(void)
 	return ret;
 }
 
+/* many_ids - is more than one user id mapped here? Lines of "inside outside count". */
+static bool many_ids(void)
+{
+	char map[1024];
+	_cleanup_close_ int fd = open("/proc/self/uid_map", O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, map, sizeof(map) - 1);
+	if (n <= 0)
+		return false;
+	map[n] = '\0';
+	unsigned inside, outside, count;
+	return sscanf(map, "%u %u %u", &inside, &outside, &count) == 3 &&
+	       (count > 1 || strchr(map, '\n') != strrchr(map, '\n'));
+}
+
+bool sys_privilege_reads_all(void)
+{
+	return have_cap(CAP_DAC_OVERRIDE);
+}
+
+bool sys_privilege_can_chown(void)
+{
+	return have_cap(CAP_CHOWN) && have_cap(CAP_FOWNER) && have_cap(CAP_DAC_OVERRIDE) &&
+	       many_ids();
+}
+
 static bool sysctl_is(const char *path, const char *value)
 {
 	char buf[32] = "";
@@ -258,12 +283,15 @@ static bool probe_direct(struct sys_privilege_info *i)
 	       (i->n_uids > 1 || i->uids[0].count > 1);
 }
 
+/* forced_mode - 1: *ret was asked for. */
 static int forced_mode(enum sys_privilege *ret, struct error *err)
 {
 	const char *f = getenv("STRAKE_PRIVILEGE");
 	*ret = SYS_PRIV_NONE;
 	if (!f || !*f)
 		return 0;
+	if (str_eq(f, "none"))
+		return 1;
 	if (str_eq(f, "root"))
 		*ret = SYS_PRIV_ROOT;
 	else if (str_eq(f, "subid"))
@@ -271,8 +299,8 @@ static int forced_mode(enum sys_privilege *ret, struct error *err)
 	else if (str_eq(f, "single"))
 		*ret = SYS_PRIV_SINGLE;
 	else
-		return err_set(
-		        err, ERR_USAGE, "STRAKE_PRIVILEGE=%s: expected root, subid or single", f);
+		return err_set(err, ERR_USAGE,
+		        "STRAKE_PRIVILEGE=%s: expected root, subid, single or none", f);
 	return 1;
 }
 
@@ -328,10 +356,16 @@ static void choose(struct sys_privilege_info *i, enum sys_privilege forced)
 int sys_privilege_probe(struct sys_privilege_info *ret, struct error *err)
 {
 	enum sys_privilege forced;
-	if (forced_mode(&forced, err) < 0)
+	int asked = forced_mode(&forced, err);
+	if (asked < 0)
 		return -1;
 	struct sys_privilege_info i = {0};
-	choose(&i, forced);
+	if (asked && forced == SYS_PRIV_NONE) {
+		i.why = xstrdup("STRAKE_PRIVILEGE=none");
+		i.cure = xstrdup("unset STRAKE_PRIVILEGE");
+	} else {
+		choose(&i, forced);
+	}
 	*ret = i;
 	return 0;
 }

@@ -1,11 +1,13 @@
 /* sys/privilege.h - which rights this process has or can get, and the step into them.
  *
- * Modes, best first; chosen automatically, STRAKE_PRIVILEGE=root|subid|single forces one:
+ * Modes, best first; chosen automatically, STRAKE_PRIVILEGE=root|subid|single|none
+ * forces one:
  *   ROOT    effective uid 0 with CAP_SYS_ADMIN in the current namespace
  *   SUBID   user namespace with newuidmap/newgidmap and /etc/subuid, /etc/subgid; or, for root of a
  *           container, with all ids of the container
  *   SINGLE  user namespace with one id (ownership is recorded, not applied)
- *   NONE    no user namespace can be made
+ *   NONE    no user namespace can be made: no steps, but trees can be written (as root of a
+ * container with their owners, else with recorded ones and readable by their owner)
  * sys_privilege_enter() is called once, from a single-threaded process, when the first step must
  * run or a tree must be written: unshare(CLONE_NEWUSER) in place, id maps written through the
  * setuid helpers by a forked child, setresuid(0), then unshare(CLONE_NEWNS) with private
@@ -32,6 +34,11 @@ void sys_privilege_info_release(struct sys_privilege_info *i);
 int sys_privilege_probe(struct sys_privilege_info *ret, struct error *err) must_check;
 int sys_privilege_enter(const struct sys_privilege_info *i, struct error *err) must_check;
 bool sys_privilege_entered(void);
+/* sys_privilege_can_chown - does this process have what root needs to give files away and read all
+ * of them? More than one id must exist for that as well. */
+bool sys_privilege_can_chown(void);
+/* sys_privilege_reads_all - CAP_DAC_OVERRIDE: modes do not keep this process out. */
+bool sys_privilege_reads_all(void);
 /* sys_privilege_own_userns - entered, and into a user namespace that this process made. */
 bool sys_privilege_own_userns(void);
 /* sys_subid_parse - the ranges of a subuid(5) text that belong to user (name or NULL) or uid, laid

@@ -136,8 +136,9 @@ class User:
     def __init__(self, kind):
         self.kind = kind
         self.is_root = kind == "root"
-        self.single = kind == "single"
-        if kind == "rootless" or (self.single and IS_ROOT):
+        # told to use less than there is: STRAKE_PRIVILEGE
+        self.forced = kind if kind in ("single", "none") else None
+        if kind == "rootless" or (self.forced and IS_ROOT):
             account = ensure_ci_user()
             self.uid, self.gid, self.name = account.pw_uid, account.pw_gid, account.pw_name
             self.arguments = {"user": self.uid, "group": self.gid, "extra_groups": []}
@@ -212,8 +213,8 @@ class Strake:
             "ASAN_OPTIONS": "exitcode=99",
             "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1:exitcode=99",
         }
-        if user.single:
-            self.env["STRAKE_PRIVILEGE"] = "single"
+        if user.forced:
+            self.env["STRAKE_PRIVILEGE"] = user.forced
         for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
             if name in os.environ:
                 self.env[name] = os.environ[name]

@@ -17,9 +17,9 @@ def each(base, binary, layouts):
     """Calls a function with a program of each kind of user; returns {kind: result}."""
     made = []
 
-    def run(function):
+    def run(function, kinds=KINDS):
         results = {}
-        for kind in KINDS:
+        for kind in kinds:
             user = User(kind)
             directory = tempfile.mkdtemp(prefix="s.", dir=base)
             os.chown(directory, user.uid, user.gid)
@@ -41,7 +41,7 @@ def contents(tree):
 
 def same(results):
     first = results[KINDS[0]]
-    for kind in KINDS[1:]:
+    for kind in list(results)[1:]:
         differ = {p: (first.get(p), results[kind].get(p)) for p in set(first) | set(results[kind])
                   if first.get(p) != results[kind].get(p)}
         assert not differ, "%s and %s differ: %r" % (KINDS[0], kind, differ)
@@ -102,6 +102,38 @@ def test_same_apt_image_in_every_mode(each, online):  # noqa: F811
     assert (tree["usr/bin/crontab"].mode, tree["usr/bin/sudo"].mode) == (0o2755, 0o4755)
     assert tree["usr/bin/crontab"].gid >= 100
     assert (tree["app/by-root"].uid, tree["app/data/by-app"].uid) == (0, 1234)
+
+
+COPIES = """FROM busybox AS a
+COPY --chown=5:6 --chmod=2640 Dockerfile /srv/x
+COPY --chmod=000 Dockerfile /zero
+WORKDIR /a/b
+COPY --from=busybox --chmod=0311 /bin/busybox /v/
+RUN_OR_NOT
+FROM scratch
+COPY --from=a /zero /srv/x /
+COPY --from=a / /r/
+"""
+
+
+def test_without_namespaces(each):
+    """The lowest rung: no user namespace at all. Everything but RUN works, with the same result."""
+    text = COPIES.replace("RUN_OR_NOT\n", "")
+    tree = same(each(lambda s: contents(s.image(dockerfile=text).tree()),
+                     KINDS + ["none"]))
+    assert (tree["x"].uid, tree["x"].gid, tree["x"].mode) == (5, 6, 0o2640)
+    assert tree["zero"].mode == 0 and tree["r/srv/x"].gid == 6
+
+    def errors(strake):
+        run = strake.build(dockerfile=COPIES.replace("RUN_OR_NOT", "RUN id"), check=False)
+        assert run.code == 1 and "RUN needs root or a user namespace: STRAKE_PRIVILEGE=none" in run.err
+        assert "Dockerfile:6" in run.err and "hint: unset STRAKE_PRIVILEGE" in run.err
+        assert "RUN does not" in strake.run("info", check=False).out
+        # what was written with one set of rights is not taken for something else
+        other = strake.run("fsck", env={"STRAKE_PRIVILEGE": "single"}, check=False)
+        assert other.code == 1 and "written with other rights" in other.err
+        assert "STRAKE_STORE=" in other.err
+    each(errors, ["none"])
 
 
 def test_single_says_so(each):
