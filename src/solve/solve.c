@@ -24,6 +24,7 @@ struct node_state {
 	enum state st;
 	enum demand demand;
 	bool announced; /* SOLVE_CACHED was sent */
+	bool redo;      /* an input was made anew while this was being probed */
 	bool checked_present, present;
 };
 
@@ -327,17 +328,46 @@ static void start_executions(struct solver *s)
 	}
 }
 
+/* forget_dependents - n was made anew although it had been on record (its layer was lost): what was
+ * found on top of the old result may not fit the new one. What stands in full stays: it is made of
+ * the old one. */
+static void forget_dependents(struct solver *s, uint32_t id)
+{
+	_cleanup_free_ bool *dirty = new0(bool, s->g->n_nodes);
+	dirty[id] = true;
+	for (size_t k = id + 1; k < s->g->n_nodes; k++) {
+		const struct graph_node *n = s->g->nodes[k];
+		struct node_state *st = &s->ns[k];
+		for (size_t i = 0; i < n->n_inputs && !dirty[k]; i++)
+			dirty[k] = n->inputs[i] != GRAPH_NONE && dirty[n->inputs[i]];
+		if (!dirty[k])
+			continue;
+		if (st->st == ST_KNOWN) {
+			st->st = ST_NEW;
+			st->checked_present = false;
+		} else if (st->st == ST_PROBING) {
+			st->redo = true;
+		} else if (st->st != ST_NEW && st->st != ST_MISSED) {
+			dirty[k] = false;
+		}
+	}
+}
+
 static void finish_job(struct solver *s, struct job *j)
 {
 	const struct graph_node *n = j->node;
 	s->running--;
-	if (j->probe) {
+	if (j->probe && s->ns[n->id].redo) {
+		s->ns[n->id].redo = false;
+		s->ns[n->id].st = ST_NEW;
+	} else if (j->probe) {
 		probed(s, n, j->rc, &j->out, &j->err);
 	} else if (j->rc < 0) {
 		fail(s, n, &j->err);
 	} else {
 		s->ns[n->id].st = ST_DONE;
 		s->out[n->id] = j->out;
+		forget_dependents(s, n->id);
 		if (j->cached) {
 			announce_cached(s, n);
 		} else {

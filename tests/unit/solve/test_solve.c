@@ -279,6 +279,29 @@ static void test_unneeded(void)
 	free(f);
 }
 
+/* A layer that was lost is made anew: what had been found on top of the old one is looked up again,
+ * as the new one may be another, and carries another value in any case. */
+static void test_remade_base(void)
+{
+	struct error err = ERROR_INIT;
+	struct fake *f = fake_new();
+	ADD(f, GRAPH_IMAGE);
+	ADD(f, GRAPH_RUN, 0); /* on record, lost */
+	ADD(f, GRAPH_RUN, 1); /* on record, there */
+	ADD(f, GRAPH_RUN, 2);
+	for (int i = 1; i <= 3; i++)
+		f->recorded[i] = f->present[i] = true;
+	f->present[1] = false;
+	is_int(run(f, 3, 2, &err), 0, "a lost layer at the bottom");
+	is_int(f->executed[1], 1, "it is made anew");
+	is_int(f->executed[2] + f->executed[3], 0, "what is on top is not");
+	is_int(f->probed[2], 2, "but it is looked up again");
+	is_int(f->probed[3], 2, "all the way up");
+	is_int(f->probed[1], 1, "what is below is not");
+	is_str(f->events, "C0 S1 D1 C2 C3", "and is told once");
+	free(f);
+}
+
 /* A plan: what is certain, what would run, what waits for that; nothing is touched. */
 static void test_plan(void)
 {
@@ -315,6 +338,7 @@ static void test_plan(void)
 int main(void)
 {
 	test_plan();
+	test_remade_base();
 	test_all_cached();
 	test_cold();
 	test_lost_layer();
