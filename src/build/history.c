@@ -63,3 +63,32 @@ void history_write(struct build *b, int rc, const struct error *err)
 	if (store_build_put(b->store, text, json_get_int(row, "ran", 0) > 0, &e) == 0)
 		b->result->build_id = xstrdup(b->id);
 }
+
+/* command_of - of a row whose image this is; NULL otherwise. */
+static char *command_of(const char *line, const char *image_id)
+{
+	_cleanup_error_ struct error e = ERROR_INIT;
+	_cleanup_json_ json_t *row =
+	        json_parse(line, strlen(line), (size_t)64 << 20, "history", &e);
+	const char *context = json_get_str(row, "context");
+	if (!context || !str_eq(str_or_empty(json_get_str(row, "image")), image_id))
+		return NULL;
+	const char *tag = json_string_value(json_array_get(json_get_array(row, "tags"), 0));
+	const char *target = json_get_str(row, "target");
+	return xasprintf("strake build%s%s%s%s %s", tag ? " -t " : "", tag ? tag : "",
+	        target ? " --target " : "", target ? target : "", context);
+}
+
+char *history_command(struct store *s, const char *image_id)
+{
+	_cleanup_error_ struct error e = ERROR_INIT;
+	_cleanup_strv_ struct strv lines = STRV_INIT;
+	if (store_builds(s, &lines, &e) < 0)
+		return NULL;
+	for (size_t i = lines.n; i-- > 0;) {
+		char *cmd = strstr(lines.v[i], image_id) ? command_of(lines.v[i], image_id) : NULL;
+		if (cmd)
+			return cmd;
+	}
+	return NULL;
+}

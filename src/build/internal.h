@@ -286,6 +286,8 @@ void build_plan_reasons(struct build *b, const struct solve_output *outputs);
 
 /* history.c: what is kept of a build when it has ended. */
 void history_write(struct build *b, int rc, const struct error *err);
+/* history_command - how the image was built, for a hint; malloc'ed; NULL: not on record. */
+char *history_command(struct store *s, const char *image_id) must_check;
 
 /* output.c. build_parse_outputs - while single-threaded: it may look for a docker to load into. */
 int build_parse_outputs(struct build *b, struct error *err) must_check;

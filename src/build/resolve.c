@@ -379,11 +379,37 @@ static void fetch_one(void *ctx, size_t k)
 	error_release(&err);
 }
 
+/* built_here - then a registry that knows the name has somebody else's image under it. */
+static bool built_here(struct build *b, const struct build_image *im)
+{
+	char id[DIGEST_STR_MAX];
+	_cleanup_error_ struct error e = ERROR_INIT;
+	struct store_image si = {0};
+	bool here =
+	        !digest_is_zero(&im->config_digest) && !im->digest &&
+	        store_image_find(b->store, digest_str(&im->config_digest, id), NULL, &si, &e) > 0 &&
+	        !si.manifest_digest;
+	store_image_release(&si);
+	return here;
+}
+
+static int lost_layers(struct build *b, const struct build_image *im, struct error *err)
+{
+	char id[DIGEST_STR_MAX];
+	_cleanup_free_ char *again = history_command(b->store, digest_str(&im->config_digest, id));
+	(void)err_set(err, ERR_NOT_FOUND,
+	        "layers of %s are damaged or gone, and no registry has them: it was built here",
+	        im->asked);
+	return err_hint(err, "build it again: %s", again ? again : "strake build -t NAME CONTEXT");
+}
+
 /* need_descriptors - before a download: where are the bytes? */
 static int need_descriptors(struct build *b, struct build_image *im, struct error *err)
 {
 	if (im->layers)
 		return 0;
+	if (built_here(b, im))
+		return lost_layers(b, im, err);
 	if (!im->ref.domain) {
 		(void)err_set(err, ERR_NOT_FOUND, "layers of %s are not in the store", im->asked);
 		return -1;

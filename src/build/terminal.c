@@ -58,10 +58,32 @@ static void drain(int fd, int out)
 		;
 }
 
+#define GRACE_TICKS 10 /* of 200 ms, between asking the command to end and ending it */
+
+struct end {
+	bool asked;
+	int ticks;
+};
+
+/* end_command - a shell ignores TERM, and the first process of a pid namespace any signal it has no
+ * handler for; so it is asked once, and then ended. */
+static void end_command(
+        const struct terminal_options *o, struct sandbox_process *proc, struct end *e)
+{
+	if (!e->asked) {
+		int sig = o->signal && *o->signal ? *o->signal : SIGTERM;
+		sandbox_kill(proc, o->tty ? SIGHUP : sig);
+	} else if (++e->ticks == GRACE_TICKS) {
+		sandbox_kill(proc, SIGKILL);
+	}
+	e->asked = true;
+}
+
 /* attend - until the process ends: pass on signals, and with a terminal its bytes and size. */
 static void attend(const struct terminal_options *o, struct sandbox_process *proc, struct tty *t)
 {
-	bool signalled = false;
+	bool hung_up = false;
+	struct end end = {0};
 	struct pollfd p[3] = {{proc->pidfd, POLLIN, 0}, {t ? t->master : -1, POLLIN, 0},
 	        {t && o->interactive ? STDIN_FILENO : -1, POLLIN, 0}};
 	struct winsize last = {0};
@@ -69,10 +91,8 @@ static void attend(const struct terminal_options *o, struct sandbox_process *pro
 		int r = poll(p, 3, 200);
 		if (r < 0 && errno != EINTR)
 			return;
-		if (o->interrupted && *o->interrupted && !signalled) {
-			signalled = true;
-			sandbox_kill(proc, o->signal && *o->signal ? *o->signal : SIGTERM);
-		}
+		if (hung_up || (o->interrupted && *o->interrupted))
+			end_command(o, proc, &end);
 		struct winsize ws;
 		if (t && ioctl(STDIN_FILENO, TIOCGWINSZ, &ws) == 0 &&
 		        memcmp(&ws, &last, sizeof(ws)) != 0) {
@@ -83,8 +103,11 @@ static void attend(const struct terminal_options *o, struct sandbox_process *pro
 			continue;
 		if ((p[1].revents & (POLLIN | POLLHUP)) && !copy_some(t->master, o->out_fd))
 			p[1].fd = -1;
-		if ((p[2].revents & (POLLIN | POLLHUP)) && !copy_some(STDIN_FILENO, t->master))
+		/* A terminal ends when it is gone, and nobody can leave the shell any more. */
+		if ((p[2].revents & (POLLIN | POLLHUP)) && !copy_some(STDIN_FILENO, t->master)) {
 			p[2].fd = -1;
+			hung_up = true;
+		}
 		if (p[0].revents) {
 			if (t && p[1].fd >= 0)
 				drain(t->master, o->out_fd);

@@ -147,9 +147,30 @@ static int check_dir(struct fsck *f, bool layers, struct error *err)
 
 /* --- images --------------------------------------------------------------------------------- */
 
+/* drop_untagged - an image without a name cannot be built or pulled again under it. */
+static int drop_untagged(struct store *s, const struct digest *id, struct error *err)
+{
+	char hex[DIGEST_HEX_MAX];
+	int rc;
+	digest_hex(id, hex);
+	do {
+		rc = db_begin(s, DB_WRITE, err);
+		if (rc < 0)
+			continue;
+		sqlite3_stmt *q = db_stmt(s, ST_IMAGE_DELETE_ROW, err);
+		if (q) {
+			db_bind_text(q, 1, "");
+			db_bind_text(q, 2, hex);
+		}
+		rc = db_end(s, q ? db_done(s, q, err) : -1, err);
+	} while (db_again(s, rc, err));
+	return rc;
+}
+
 static int check_image(struct fsck *f, const struct store_image *im, struct error *err)
 {
 	struct store *s = f->s;
+	int before = f->problems;
 	char str[DIGEST_STR_MAX], text[160];
 	_cleanup_free_ char *what =
 	        xasprintf("image %s", *im->name ? im->name : digest_str(&im->id, str));
@@ -170,6 +191,8 @@ static int check_image(struct fsck *f, const struct store_image *im, struct erro
 		rc = rc < 0 ? -1 : 0;
 	}
 	oci_image_release(&config);
+	if (!error_is_set(err) && f->repair && f->problems > before && !*im->name)
+		(void)!drop_untagged(s, &im->id, err);
 	return error_is_set(err) ? -1 : 0;
 }
 
