@@ -15,7 +15,7 @@ declare -A packages=(
 	[demo]="mmdebstrap busybox-static python3"
 	[test]="mmdebstrap busybox-static python3 python3-pytest skopeo umoci podman crun buildah
 		docker-registry docker.io strace clang clang-format fuse-overlayfs slirp4netns
-		libcap2-bin attr acl xz-utils bzip2 zstd valgrind qemu-user-static"
+		libcap2-bin attr acl xz-utils bzip2 zstd valgrind qemu-user-static libfaketime"
 	[examples]="mmdebstrap busybox-static python3 docker-registry skopeo"
 	[bench]="mmdebstrap busybox-static python3 skopeo buildah runc docker.io docker-registry"
 )

@@ -109,3 +109,18 @@ def test_terminal(strake):
     assert process.wait(60) == 1
     os.close(master)
     assert wait_for(lambda: not processes_with(strake.dir), 3)
+
+
+def test_terminal_that_goes_away(strake):
+    strake.dockerfile("FROM busybox\nRUN exit 9\n")
+    master, slave = pty.openpty()
+    process = strake.popen("build", "--progress=plain", "--on-error=shell",
+                           *strake.bases(["busybox"]), strake.context, stdin=slave, stdout=slave,
+                           stderr=slave)
+    os.close(slave)
+    seen = b""
+    while b"/ # " not in seen:
+        seen += os.read(master, 4096)
+    os.close(master)
+    assert process.wait(60) != 0
+    assert wait_for(lambda: not processes_with(strake.dir), 3)

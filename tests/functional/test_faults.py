@@ -1,0 +1,382 @@
+"""Faults: kill at system calls, damaged bytes, a damaged database, many at once, a collector in
+between, signals, clocks, files that change while they are read.
+
+The figures here fit `make test`; `make torture` runs the same tests with the full ones.
+"""
+
+import glob
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import threading
+import time
+
+import pytest
+
+from conftest import executed, mounts_below, processes_with, wait_for
+
+FULL = os.environ.get("STRAKE_TORTURE") == "1"
+
+TEXT = """\
+FROM busybox AS a
+RUN seq 1 3000 >/numbers
+FROM busybox
+COPY data /data
+COPY --from=a /numbers /all/
+RUN sha256sum /all/numbers /data/* >/sums
+"""
+
+
+def times(small, full):
+    return full if FULL else small
+
+
+def chance():
+    seed = int(os.environ.get("STRAKE_SEED", "0")) or random.randrange(1 << 30)
+    print("STRAKE_SEED=%d" % seed)
+    return random.Random(seed)
+
+
+def fill(strake):
+    for i in range(8):
+        strake.write("data/%d" % i, "content %d\n" % i)
+    strake.dockerfile(TEXT)
+
+
+def contents(image):
+    return {p: (e.digest, e.mode, e.uid, e.gid) for p, e in image.tree().items()}
+
+
+def outcome(strake):
+    return json.loads(strake.run("history", "builds", "latest", "--format=json").out)
+
+
+# --- F1: killed at system calls ------------------------------------------------------------------
+
+def test_killed_at_write_class_calls(strake, user):
+    if not user.is_root:
+        pytest.skip("newuidmap does not work under strace")
+    strace = shutil.which("strace")
+    if not strace:
+        pytest.skip("strace is not installed")
+    fill(strake)
+    wanted = contents(strake.image(name="wanted"))
+    env = {**strake.env, "ASAN_OPTIONS": "exitcode=99:detect_leaks=0"}
+    calls = "write,pwrite64,renameat,renameat2,linkat,unlinkat,mkdirat,ftruncate,fsync,fdatasync"
+    killed = 0
+    random_place = chance()
+    places = range(1, 400) if FULL else sorted(random_place.sample(range(1, 120), 3))
+    for when in places:
+        shutil.rmtree(strake.store)
+        run = subprocess.run(
+            [strace, "-f", "-qq", "-o", "/dev/null", "-e", "trace=" + calls, "-e",
+             "inject=%s:signal=KILL:when=%d" % (calls, when), strake.binary, "build", "-t", "x",
+             "--progress=plain", *strake.bases(["busybox"]), strake.context],
+            env=env, capture_output=True, timeout=300)
+        killed += run.returncode != 0
+        assert wait_for(lambda: not processes_with(strake.dir), 10)
+        strake.fsck()
+        if not FULL and when != places[-1]:
+            continue
+        assert contents(strake.image(name="after")) == wanted, "killed at call %d" % when
+        assert os.listdir(os.path.join(strake.store, "staging")) == []
+    assert killed, "no kill hit"
+
+
+# --- F6: damaged bytes ---------------------------------------------------------------------------
+
+def damage(path, how, dice):
+    os.chmod(path, 0o600)
+    size = os.path.getsize(path)
+    if how == "delete":
+        os.unlink(path)
+        return
+    with open(path, "r+b") as f:
+        if how == "truncate":
+            f.truncate(dice.randrange(size))
+        elif how == "zero":
+            f.write(b"\0" * size)
+        else:
+            f.seek(dice.randrange(size))
+            byte = f.read(1)[0]
+            f.seek(-1, 1)
+            f.write(bytes([byte ^ 1 << dice.randrange(8)]))
+
+
+def objects(strake):
+    found = []
+    for pattern in ("blobs/sha256/*", "layers/*/manifest", "layers/*/info"):
+        found += glob.glob(os.path.join(strake.store, pattern))
+    for directory, _, files in os.walk(os.path.join(strake.store, "layers")):
+        if "/tree" in directory and "bin" not in directory:
+            found += [os.path.join(directory, f) for f in files]
+    return sorted(p for p in found if os.path.isfile(p) and not os.path.islink(p)
+                  and os.path.getsize(p))
+
+
+def test_damaged_objects_never_leave(strake, user):
+    """Whatever object is damaged, what is built and exported is right, or an error says so; and
+    the second try works."""
+    if not user.is_root:
+        pytest.skip("the objects of other ids cannot be damaged from outside")
+    dice = chance()
+    fill(strake)
+    wanted = contents(strake.image("-t", "x", name="wanted"))
+    errors = 0
+    for _ in range(times(4, 1000)):
+        path = dice.choice(objects(strake))
+        how = dice.choice(["flip", "truncate", "zero", "delete"])
+        damage(path, how, dice)
+        target = strake.path("image")
+        shutil.rmtree(target, ignore_errors=True)
+        result = strake.build("-o", "type=oci,dest=%s,tar=false" % target, "-t", "x", check=False)
+        if result.code:
+            errors += 1
+            assert "ERROR" in result.err and "damaged" in result.err, (path, how, result)
+        assert contents(strake.image(name="again")) == wanted, (path, how)
+        # What no build read is found by fsck, and set aside; then nothing is left of it.
+        strake.run("fsck", "--repair", check=False)
+        strake.fsck()
+    print("%d errors" % errors)
+
+
+def test_tagged_image_with_a_damaged_layer(strake):
+    strake.dockerfile("FROM busybox\nRUN echo a >/a\nRUN echo b >/b\n")
+    strake.build("-t", "mine")
+    first = strake.run("run", "--rm", "mine", "cat", "/a", "/b").out
+    assert first == "a\nb\n"
+    manifests = sorted(glob.glob(os.path.join(strake.store, "layers/*/manifest")))
+    for manifest in manifests[:times(2, 3)]:
+        os.chmod(manifest, 0o600)
+        with open(manifest, "r+b") as f:
+            f.seek(20)
+            f.write(b"garbage")
+        result = strake.run("run", "--rm", "mine", "cat", "/a", "/b", check=False)
+        assert result.err.count("was set aside") == 1
+        if result.code == 0:
+            continue  # the base's layer was unpacked again from its blob
+        assert "damaged or gone" in result.err
+        assert "strake build -t mine %s" % strake.context in result.err
+        again = strake.run("run", "--rm", "mine", "true", check=False)
+        assert again.code == 125 and "set aside" not in again.err
+        strake.build("-t", "mine")
+        assert strake.run("run", "--rm", "mine", "cat", "/a", "/b").out == "a\nb\n"
+    # Earlier builds of it, untagged now, have lost their layers for good.
+    strake.run("prune")
+
+
+# --- F7: the database ----------------------------------------------------------------------------
+
+def write_at(path, at, data):
+    with open(path, "r+b") as f:
+        f.seek(at)
+        f.write(data)
+
+
+DATABASE = {
+    "deleted": lambda p: [os.unlink(f) for f in glob.glob(p + "*")],
+    "truncated": lambda p: os.truncate(p, os.path.getsize(p) // 2 // 4096 * 4096),
+    "cut inside a page": lambda p: os.truncate(p, os.path.getsize(p) - 1000),
+    "empty": lambda p: os.truncate(p, 0),
+    "garbage": lambda p: write_at(p, 0, os.urandom(8192)),
+    "a page of garbage": lambda p: write_at(p, 4096 * 2, os.urandom(4096)),
+    "no wal": lambda p: [os.unlink(f) for f in glob.glob(p + "-*")],
+    "a garbage wal": lambda p: open(p + "-wal", "wb").write(os.urandom(20000)),
+}
+
+
+def test_damaged_database(strake):
+    fill(strake)
+    strake.build("-t", "x")
+    strake.fsck()  # a writer that checkpoints
+    database = os.path.join(strake.store, "meta.db")
+    wanted = contents(strake.image(name="wanted"))
+    cases = list(DATABASE.items())
+    for name, how in cases if FULL else chance().sample(cases, 3):
+        how(database)
+        result = strake.build("-t", "x", check=False)
+        assert result.code == 0, (name, result)
+        assert result.err.count("set aside") <= 1, (name, result.err)
+        assert contents(strake.image(name="again")) == wanted, name
+        # Only fsck reads every page; a page that no query touched is its to find.
+        strake.run("fsck", "--repair", check=False)
+        strake.fsck()
+        strake.build("-t", "x")
+        assert executed(strake.build("-t", "x")) == [], name
+
+
+# --- F10, F11, F12: side by side -----------------------------------------------------------------
+
+def start(strake, *args, context=None):
+    return strake.popen("build", "--progress=plain", *strake.bases(["busybox"]), *args,
+                        context or strake.context, stdout=subprocess.DEVNULL,
+                        stderr=subprocess.PIPE)
+
+
+def wait_for_line(process, text):
+    seen = b""
+    while text not in seen:
+        chunk = os.read(process.stderr.fileno(), 4096)
+        assert chunk, seen
+        seen += chunk
+
+
+def test_many_builds_on_one_store(strake):
+    """All succeed, and the step they share runs once."""
+    n = times(6, 100)
+    strake.dockerfile("FROM busybox AS s\nRUN sleep 0.3; head -c 1000 /dev/urandom >/r\n"
+                      "FROM busybox\nARG N\nCOPY --from=s /r /r\nRUN echo $N; sha256sum /r\n")
+    running = [start(strake, "--build-arg", "N=%d" % (i % 4), "-t", "t%d" % i) for i in range(n)]
+    outputs = [p.communicate(timeout=600)[1].decode() for p in running]
+    assert [p.returncode for p in running] == [0] * n, outputs
+    rows = json.loads(strake.run("history", "builds", "--format=json").out)
+    assert len(rows) == n
+    shared = [s["verdict"] for r in rows for s in r["steps"] if "urandom" in s["name"]]
+    own = [s["verdict"] for r in rows for s in r["steps"] if "echo" in s["name"]]
+    assert shared.count("done") == 1 and len(shared) == n
+    assert own.count("done") == 4
+    sums = {strake.run("run", "--rm", "t%d" % i, "sha256sum", "/r").out for i in range(0, n, 3)}
+    assert len(sums) == 1
+
+
+def test_prune_during_builds(strake):
+    strake.write("f", "x")
+    strake.dockerfile("FROM busybox AS s\nRUN echo s >/s\nFROM busybox\nARG N\nCOPY f /f\n"
+                      "COPY --from=s /s /s\nRUN cat /s /f; echo $N >/n\n")
+    stop = threading.Event()
+    bad = []
+
+    def collect():
+        while not stop.is_set():
+            result = strake.run("prune", "--all", "-q", check=False)
+            if result.code:
+                bad.append(result)
+            time.sleep(0.05)
+
+    collector = threading.Thread(target=collect)
+    collector.start()
+    try:
+        for i in range(times(4, 1000)):
+            target = strake.path("tree")
+            shutil.rmtree(target, ignore_errors=True)
+            strake.build("--build-arg", "N=%d" % i, "-o", target)
+            with open(os.path.join(target, "n")) as f:
+                assert f.read() == "%d\n" % i
+    finally:
+        stop.set()
+        collector.join()
+    assert not bad, bad[0]
+
+
+def test_dead_lock_holder(strake):
+    """The build that runs the step is killed; the one that waits for it runs it instead."""
+    strake.dockerfile("FROM busybox\nRUN --mount=type=cache,target=/c "
+                      "if [ -e /c/first ]; then echo sec''ond; else touch /c/first; echo hold''ing; "
+                      "sleep 1000; fi\n")
+    holder = start(strake)
+    wait_for_line(holder, b" holding")
+    waiter = start(strake)
+    wait_for_line(waiter, b"waiting for another build")
+    os.killpg(holder.pid, signal.SIGKILL)
+    holder.communicate()
+    try:
+        rest = waiter.communicate(timeout=60)[1]
+    finally:
+        waiter.kill()
+    assert waiter.returncode == 0 and b" second" in rest, rest
+
+
+# --- F13: signals --------------------------------------------------------------------------------
+
+def test_signals_at_any_moment(strake):
+    dice = chance()
+    fill(strake)
+    began = time.monotonic()
+    assert start(strake, "--no-cache").wait(300) == 0
+    whole = time.monotonic() - began
+    for _ in range(times(4, 1000)):
+        number = dice.choice([signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+        process = start(strake, "--no-cache")
+        time.sleep(dice.uniform(0, whole))
+        process.send_signal(number)
+        if dice.random() < 0.3:  # an impatient user
+            process.send_signal(number)
+        process.communicate(timeout=60)
+        assert process.returncode in (0, 128 + number, -number)
+        assert wait_for(lambda: not processes_with(strake.dir), 5), processes_with(strake.dir)
+        assert not mounts_below(strake.dir)
+        strake.fsck()
+    process = start(strake, "--no-cache")
+    process.send_signal(signal.SIGSTOP)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGCONT)
+    assert process.wait(300) == 0
+
+
+# --- F14: clocks ---------------------------------------------------------------------------------
+
+def test_clocks(strake):
+    library = glob.glob("/usr/lib/*/faketime/libfaketime.so.1")
+    if not library:
+        pytest.skip("libfaketime is not installed")
+    fill(strake)
+    strake.build("-t", "kept")
+    wanted = contents(strake.image(name="wanted"))
+    ids = strake.run("images", "-q", "--no-trunc").out
+
+    def at(when, *args):
+        env = {"LD_PRELOAD": library[0], "FAKETIME": when, "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+               "ASAN_OPTIONS": "exitcode=99:verify_asan_link_order=0:detect_leaks=0"}
+        return strake.build(*args, env=env)
+
+    clocks = ["-10y", "+10y", "@1970-01-02 00:00:00", "@2039-01-01 00:00:00"]
+    for when in clocks if FULL else chance().sample(clocks, 1):
+        assert executed(at(when, "-t", "kept")) == [], when
+        assert strake.run("images", "-q", "--no-trunc").out == ids, when
+        again = at(when, "--no-cache", "-o", "type=oci,dest=%s,tar=false" % strake.path(when[1:3]))
+        assert len(executed(again)) == 2
+        # What a wrong clock wrote does not make the collector take what is in use.
+        strake.run("prune", "--filter", "until=1h")
+        assert strake.run("run", "--rm", "kept", "tail", "-n1", "/sums").out.endswith("/data/7\n")
+        strake.build("-t", "kept")
+        ids = strake.run("images", "-q", "--no-trunc").out
+    assert contents(strake.image(name="again")) == wanted
+
+
+# --- B2: a file that changes while it is read ----------------------------------------------------
+
+def test_context_file_that_changes_while_it_is_read(strake):
+    """Old bytes, new bytes or a mixture may be in an image, but only under a key of just those
+    bytes: afterwards each content gives an image with exactly that content."""
+    size = 1 << 20
+    versions = [bytes([65 + i]) * size for i in range(4)]
+    path = strake.write("f", versions[0])
+    strake.dockerfile("FROM scratch\nCOPY f /f\n")
+    stop = threading.Event()
+
+    def rewrite():
+        i = 0
+        while not stop.is_set():
+            i += 1
+            with open(path, "r+b") as f:  # in place, same size, and the old time put back
+                f.write(versions[i % 4])
+            os.utime(path, (1000, 1000))
+
+    writer = threading.Thread(target=rewrite)
+    writer.start()
+    try:
+        results = [strake.build(check=False) for _ in range(times(5, 1000))]
+    finally:
+        stop.set()
+        writer.join()
+    for result in results:
+        assert result.code == 0 or "changed while" in result.err, result
+    for content in versions:
+        with open(path, "r+b") as f:
+            f.write(content)
+        os.utime(path, (1000, 1000))
+        assert strake.image().file("f") == content
+    strake.fsck()
