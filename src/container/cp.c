@@ -47,6 +47,16 @@ static char *read_ends(const char *path, struct place *p)
 	return s;
 }
 
+/* name_after - "a/b/.." goes by the name of what it leads to. */
+static void name_after(struct place *p, const char *resolved)
+{
+	const char *slash = strrchr(resolved, '/');
+	if (!str_eq(p->base, ".."))
+		return;
+	free(p->base);
+	p->base = xstrdup(slash ? slash + 1 : resolved);
+}
+
 /* split - dir and name of a link-free relative path. */
 static int split(int root, const char *path, struct place *p)
 {
@@ -100,6 +110,7 @@ static int find_inside(const struct container *c, int root, const char *path, bo
 	} else if (!at.mode && strchr(at.path + at.existing + (at.existing > 0), '/')) {
 		return not_found(path, c, err);
 	}
+	name_after(p, at.path);
 	r = split(root, at.path, p);
 	if (r >= 0)
 		r = stat_place(p);
@@ -140,9 +151,12 @@ static int find_here(
 	if (str_eq(bare, ".") || str_eq(bare, "..") || str_ends(bare, "/.."))
 		follow = true;
 	/* trusted-path: named on the command line */
-	if (follow && (real = realpath(bare, NULL)) && (must_exist || !str_eq(real, bare))) {
+	if (follow && !(real = realpath(bare, NULL)) && must_exist)
+		return err_sys(err, errno, "%s", path);
+	if (real) {
 		free(bare);
 		bare = xstrdup(real);
+		name_after(p, real);
 	}
 	int r = open_parent(bare, p);
 	if (r >= 0)

@@ -7,6 +7,7 @@ import os
 import pty
 import select
 import signal
+import socket
 import stat
 import struct
 import subprocess
@@ -16,7 +17,7 @@ import time
 
 import pytest
 
-from conftest import wait_for
+from conftest import free_port, wait_for
 
 IMAGE = """FROM busybox
 RUN mkdir -p /app/sub && echo one >/app/one && echo two >/app/sub/two && ln -s /app/one /link \\
@@ -44,7 +45,7 @@ def state(strake, name):
 
 def test_builder_pattern(box):
     """The article's build.sh: build, create, cp out, rm, and the second image from the result."""
-    ident = box.run("create", "--name", "extract", "box").out.strip()
+    ident = box.run("create", "--network=none", "--name", "extract", "box").out.strip()
     assert len(ident) == 64 and int(ident, 16)
     box.run("cp", "extract:/app", box.path("app"))
     assert open(box.path("app/sub/two")).read() == "two\n"
@@ -54,12 +55,12 @@ def test_builder_pattern(box):
     box.write("Dockerfile.2", "FROM busybox\nCOPY app /app\nCMD [\"cat\", \"/app/one\"]\n",
               root=box.path(""))
     box.build("-t", "second", "-f", box.path("Dockerfile.2"), context=box.path(""))
-    assert box.run("run", "--rm", "second").out == "one\n"
+    assert box.run("run", "--network=none", "--rm", "second").out == "one\n"
     assert box.run("rmi", "box").out.startswith("Untagged: ")
 
 
 def test_life_of_a_container(box):
-    box.run("create", "--name", "c", "-e", "WHO=you", "-l", "a=b", "box")
+    box.run("create", "--network=none", "--name", "c", "-e", "WHO=you", "-l", "a=b", "box")
     assert state(box, "c")["Status"] == "created"
     assert names(box) == set() and names(box, "-a") == {"c"}
     result = box.run("start", "-a", "c", check=False)
@@ -77,30 +78,30 @@ def test_life_of_a_container(box):
 
 
 def test_what_is_written_stays(box):
-    box.run("run", "--name", "c", "box", "sh", "-c", "echo mine >/app/mine; rm /app/one; "
+    box.run("run", "--network=none", "--name", "c", "box", "sh", "-c", "echo mine >/app/mine; rm /app/one; "
             "echo more >>/vol/seed; stat -c %a /vol")
     box.run("cp", "c:/app", box.path("a"))
     assert sorted(os.listdir(box.path("a"))) == ["mine", "sub"]
     box.run("cp", "c:/vol/seed", box.path("seed"))
     assert open(box.path("seed")).read() == "seed\nmore\n"
-    again = box.run("run", "--rm", "--name", "d", "box", "ls", "/app")
+    again = box.run("run", "--network=none", "--rm", "--name", "d", "box", "ls", "/app")
     assert again.out == "one\nsub\n", "another container sees nothing of it"
     assert names(box, "-a") == {"c"}, "--rm leaves nothing"
 
 
 def test_names(box):
-    box.run("create", "--name", "c", "box")
-    result = box.run("create", "--name", "c", "box", check=False)
+    box.run("create", "--network=none", "--name", "c", "box")
+    result = box.run("create", "--network=none", "--name", "c", "box", check=False)
     assert result.code == 2 and "in use" in result.err and "strake rm c" in result.err
-    assert box.run("create", "--name", "-x", "box", check=False).code == 2
-    other = box.run("create", "box").out.strip()
+    assert box.run("create", "--network=none", "--name", "-x", "box", check=False).code == 2
+    other = box.run("create", "--network=none", "box").out.strip()
     assert box.run("rm", other[:12], "c").out == "%s\nc\n" % other[:12]
     result = box.run("start", "nobody", check=False)
     assert result.code == 1 and "no such container: nobody" in result.err
 
 
 def test_detached(box):
-    ident = box.run("run", "-d", "--name", "d", "box", "sh", "-c",
+    ident = box.run("run", "--network=none", "-d", "--name", "d", "box", "sh", "-c",
                     "trap 'echo bye; exit 5' TERM; echo up; while :; do sleep 0.05; done").out
     assert len(ident.strip()) == 64
     assert names(box) == {"d"} and state(box, "d")["Running"] is True
@@ -119,16 +120,16 @@ def test_detached(box):
     assert box.run("wait", "d").out == "137\n"
     assert box.run("kill", "d", check=False).code == 1, "it does not run"
     assert box.run("stop", "d").code == 0
-    assert box.run("run", "-d", "--rm", "--name", "e", "box", "sleep", "100").code == 0
+    assert box.run("run", "--network=none", "-d", "--rm", "--name", "e", "box", "sleep", "100").code == 0
     box.run("rm", "-f", "e", "d")
     assert names(box, "-a") == set()
 
 
 def test_killed_supervisor(box):
-    process = box.popen("run", "--name", "k", "box", "sh", "-c", "echo up; exec sleep 1000",
+    process = box.popen("run", "--network=none", "--name", "k", "box", "sh", "-c", "echo up; exec sleep 1000",
                         stdout=subprocess.PIPE)
     assert process.stdout.readline() == b"up\n"
-    rm = box.popen("run", "--rm", "--name", "gone", "box", "sh", "-c", "echo up; exec sleep 1000",
+    rm = box.popen("run", "--network=none", "--rm", "--name", "gone", "box", "sh", "-c", "echo up; exec sleep 1000",
                    stdout=subprocess.PIPE)
     assert rm.stdout.readline() == b"up\n"
     for victim in (process, rm):
@@ -136,15 +137,15 @@ def test_killed_supervisor(box):
         assert victim.wait() == -9
         assert victim.stdout.read() == b"", "the command died with it"
     assert state(box, "k")["Status"] == "exited" and state(box, "k")["ExitCode"] == 137
-    box.run("create", "--name", "next", "box")
+    box.run("create", "--network=none", "--name", "next", "box")
     assert "gone" not in names(box, "-a"), "--rm of a killed one is made good by the next"
     box.run("rm", "k", "next")
 
 
 def test_exit_codes(box):
-    assert box.run("run", "--rm", "box", "nope", check=False).code == 127
-    assert box.run("run", "--rm", "box", "/app", check=False).code == 126
-    assert box.run("run", "--rm", "no-such-image.invalid/x", check=False).code == 125
+    assert box.run("run", "--network=none", "--rm", "box", "nope", check=False).code == 127
+    assert box.run("run", "--network=none", "--rm", "box", "/app", check=False).code == 126
+    assert box.run("run", "--network=none", "--rm", "no-such-image.invalid/x", check=False).code == 125
     assert box.run("run", "-d", "--rm", "box", "/nope", check=False).code == 127
     assert box.run("run", "--rm", "--network", "none", "box", "sh", "-c", "exit 200",
                    check=False).code == 200
@@ -176,33 +177,33 @@ def test_init_reaps(box):
 
 def test_volumes(box):
     host = box.mkdir("host")
-    box.run("run", "--rm", "-v", host + ":/h", "-v", "data:/app", "box", "sh", "-c",
+    box.run("run", "--network=none", "--rm", "-v", host + ":/h", "-v", "data:/app", "box", "sh", "-c",
             "echo out >/h/f; echo kept >/app/kept; ls /app")
     assert open(os.path.join(host, "f")).read() == "out\n"
     assert os.stat(os.path.join(host, "f")).st_uid == box.user.uid
-    out = box.run("run", "--rm", "-v", "data:/d", "--read-only", "box", "sh", "-c",
+    out = box.run("run", "--network=none", "--rm", "-v", "data:/d", "--read-only", "box", "sh", "-c",
                   "ls /d; touch /x 2>/dev/null || echo ro; touch /vol/x && echo rw").out
     assert out == "kept\none\nsub\nro\nrw\n", "a named volume was filled from the image, and stays"
-    assert box.run("run", "--rm", "-v", host + ":/h:ro", "box", "touch", "/h/x",
+    assert box.run("run", "--network=none", "--rm", "-v", host + ":/h:ro", "box", "touch", "/h/x",
                    check=False).code == 1
     made = os.path.join(box.dir, "host", "made")
-    box.run("run", "--rm", "-v", made + ":/m", "box", "true")
+    box.run("run", "--network=none", "--rm", "-v", made + ":/m", "box", "true")
     assert os.path.isdir(made), "as docker does"
-    result = box.run("run", "--rm", "--mount", "type=bind,src=%s/none,dst=/m" % host, "box", "true",
+    result = box.run("run", "--network=none", "--rm", "--mount", "type=bind,src=%s/none,dst=/m" % host, "box", "true",
                      check=False)
     assert result.code == 125 and "none" in result.err
-    assert "1777" in box.run("run", "--rm", "--tmpfs", "/t:size=1m", "box", "stat", "-c", "%a",
+    assert "1777" in box.run("run", "--network=none", "--rm", "--tmpfs", "/t:size=1m", "box", "stat", "-c", "%a",
                              "/t").out
-    assert box.run("create", "-v", "a:/x", "-v", "b:/x", "box", check=False).code == 2
+    assert box.run("create", "--network=none", "-v", "a:/x", "-v", "b:/x", "box", check=False).code == 2
 
 
 def test_env_and_labels(box):
     path = box.write("env", "# note\nA=1\n\nB=two words\nFROMHERE\n")
-    out = box.run("run", "--rm", "--env-file", path, "-e", "A=2", "-e", "C", "box", "sh", "-c",
+    out = box.run("run", "--network=none", "--rm", "--env-file", path, "-e", "A=2", "-e", "C", "box", "sh", "-c",
                   "echo $A; echo $B; echo $C; echo $FROMHERE", env={"C": "3", "FROMHERE": "h"}).out
     assert out == "2\ntwo words\n3\nh\n"
     path = box.write("bad", "A=1\nNO GOOD\n")
-    result = box.run("run", "--rm", "--env-file", path, "box", check=False)
+    result = box.run("run", "--network=none", "--rm", "--env-file", path, "box", check=False)
     assert result.code == 125 and "bad:2" in result.err
 
 
@@ -239,7 +240,7 @@ def tree(path):
 
 def test_cp_out_rules(box):
     """docker cp's table: source file or directory, destination missing, file or directory."""
-    box.run("create", "--name", "c", "box")
+    box.run("create", "--network=none", "--name", "c", "box")
     out = box.path("o")
     os.mkdir(out)
     os.chown(out, box.user.uid, box.user.gid)
@@ -283,7 +284,7 @@ def test_cp_out_rules(box):
 
 
 def test_cp_in_rules(box):
-    box.run("create", "--name", "c", "box")
+    box.run("create", "--network=none", "--name", "c", "box")
     src = box.path("src")
     for name, text in {"f": "F\n", "d/x": "X\n", "d/y/z": "Z\n"}.items():
         box.write(name, text, root=src)
@@ -435,12 +436,12 @@ def test_terminal_is_restored_after_a_failure(box):
     screen = Screen(box, "run", "-it", "--rm", "--network", "none", "box", "/nope")
     screen.until(b"no such file in the image")
     assert screen.close() == (127, True)
-    result = box.run("run", "-it", "--rm", "box", "true", check=False)
+    result = box.run("run", "--network=none", "-it", "--rm", "box", "true", check=False)
     assert result.code == 2 and "not a terminal" in result.err
 
 
 def test_prune_keeps_what_containers_need(box):
-    box.run("create", "--name", "c", "box")
+    box.run("create", "--network=none", "--name", "c", "box")
     box.run("rmi", "-f", "box")
     box.run("prune", "--all")
     result = box.run("start", "-a", "c", check=False)
@@ -449,3 +450,35 @@ def test_prune_keeps_what_containers_need(box):
     box.run("rm", "c")
     box.run("prune", "--all")
     assert os.listdir(os.path.join(box.store, "layers")) == []
+
+
+def test_published_ports(box):
+    """-p leads to the container, as pasta or slirp4netns can; a taken port is said to be taken."""
+    port = free_port()
+    box.run("run", "-d", "--name", "web", "-p", "127.0.0.1:%d:80" % port, "-p", "127.0.0.1::81",
+            "box", "sh", "-c", "while :; do echo served | nc -l -p 80; done")
+    assert box.run("port", "web", "80").out == "127.0.0.1:%d\n" % port
+    chosen = box.run("inspect", "-f", '{{(index (index .NetworkSettings.Ports "81/tcp") 0).HostPort}}',
+                     "web").out.strip()
+    assert 0 < int(chosen) < 65536
+    assert "127.0.0.1:%d->80/tcp" % port in box.run("ps").out
+
+    def answer():
+        try:
+            with socket.create_connection(("127.0.0.1", port), 2) as s:
+                return s.recv(100)
+        except OSError:
+            return b""
+    assert wait_for(lambda: answer() == b"served\n", 20)
+    result = box.run("run", "--rm", "-p", "127.0.0.1:%d:80" % port, "box", "true", check=False)
+    assert result.code == 125 and "a published port is taken" in result.err
+    assert box.run("restart", "-t", "0", "web").out == "web\n"
+    assert state(box, "web")["Running"] is True
+    box.run("rm", "-f", "web")
+    assert box.run("create", "-p", "80:x", "box", check=False).code == 2
+
+
+def test_unknown_commands_of_docker(strake):
+    for name in ("attach", "network", "compose"):
+        result = strake.run(name, check=False)
+        assert result.code == 2 and "no command " + name in result.err and "hint:" in result.err

@@ -87,13 +87,13 @@ def test_diff_commit_export_import(one):
     ident = one.run("commit", "-m", "note", "-a", "me", "-c", "CMD [\"cat\", \"/d/mine\"]",
                     "-c", "ENV NEW=yes", "c", "kept:1").out.strip()
     assert ident.startswith("sha256:")
-    assert one.run("run", "--rm", "kept:1").out == "m\n"
+    assert one.run("run", "--network=none", "--rm", "kept:1").out == "m\n"
     config = json.loads(one.run("inspect", "kept:1").out)[0]
     assert "NEW=yes" in config["Config"]["Env"] and config["Author"] == "me"
     assert config["History"][-1]["comment"] == "note"
     # the container goes on by itself: the image has a copy
     one.run("cp", "-", "c:/d", input=one_file("mine", b"changed\n"))
-    assert one.run("run", "--rm", "kept:1").out == "m\n"
+    assert one.run("run", "--network=none", "--rm", "kept:1").out == "m\n"
     result = one.run("commit", "-c", "RUN true", "c", check=False)
     assert result.code != 0 and "changes files" in result.err
     one.run("export", "-o", one.path("c.tar"), "c")
@@ -104,7 +104,7 @@ def test_diff_commit_export_import(one):
         data = f.read()
     ident = one.run("import", "-c", "CMD cat /d/mine", "-m", "from a tar", "-", "imported:1",
                     input=data).out.strip()
-    assert one.run("run", "--rm", "imported:1").out == "changed\n"
+    assert one.run("run", "--network=none", "--rm", "imported:1").out == "changed\n"
     image = json.loads(one.run("image", "inspect", "imported:1").out)[0]
     assert image["Id"] == ident and len(image["RootFS"]["Layers"]) == 1
     assert image["History"][0]["comment"] == "from a tar"
@@ -159,7 +159,7 @@ def test_images(one):
     assert result.code == 1 and "several repositories" in result.err
     assert one.run("rmi", "reg.example:5000/group/one:v2").out == (
         "Untagged: reg.example:5000/group/one:v2\n")
-    one.run("create", "--name", "user", "one:1")
+    one.run("create", "--network=none", "--name", "user", "one:1")
     result = one.run("rmi", "one:1", check=False)
     assert result.code == 1 and "user" in result.err
     one.run("rm", "user")
@@ -170,7 +170,7 @@ def test_images(one):
 
 
 def test_templates(one):
-    one.run("create", "--name", "c", "-l", "b=2", "-l", "a=1", "-e", "X=y", "-p", "8080:80", "one:1",
+    one.run("create", "--network=none", "--name", "c", "-l", "b=2", "-l", "a=1", "-e", "X=y", "-p", "8080:80", "one:1",
             "sh", "-c", "true")
 
     def show(template, *what):
@@ -206,7 +206,7 @@ def test_templates(one):
 def test_volume_commands(one):
     assert one.run("volume", "create", "data").out == "data\n"
     one.run("run", "--rm", "--network", "none", "-v", "data:/v", "one:1", "sh", "-c", "echo x >/v/f")
-    one.run("create", "--name", "c", "-v", "data:/v", "-v", "second:/w", "one:1")
+    one.run("create", "--network=none", "--name", "c", "-v", "data:/v", "-v", "second:/w", "one:1")
     assert one.run("volume", "ls", "-q").out == "data\n", "made when it is first mounted"
     result = one.run("volume", "rm", "data", check=False)
     assert result.code == 1 and "used by a container" in result.err
