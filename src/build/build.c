@@ -340,6 +340,7 @@ static int plan_options_init(
 	g->hostname = build_arg(o, "BUILDKIT_SANDBOX_HOSTNAME");
 	g->cache_mount_ns = build_arg(o, "BUILDKIT_CACHE_MOUNT_NS");
 	g->shm_size = o->shm_size;
+	g->epoch = (struct graph_time){o->has_epoch, o->epoch};
 	g->no_cache = o->no_cache;
 	g->no_cache_filter = &o->no_cache_filter;
 	g->allow_insecure = strv_contains(&o->allow, "security.insecure");

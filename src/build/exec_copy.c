@@ -317,6 +317,7 @@ static int make_copy(struct build *b, const struct graph_node *n, const struct s
 	        .chown = c->chown,
 	        .chmod = c->chmod,
 	        .keep_owner = c->from_stage,
+	        .time = c->time.set ? &c->time.sec : NULL,
 	        .link = c->link,
 	        .single_id = b->single_id,
 	        .lower = &lower.v,
@@ -475,8 +476,9 @@ int workdir_execute(struct build *b, const struct graph_node *n, const struct so
 	why_note(b, n, parts);
 	if (build_view_open(b, in[0].value, &lower, err) < 0 || layer_dir_new(b, &dir, err) < 0)
 		goto out;
-	if (layer_workdir(n->workdir.path, n->workdir.user, &lower.v, lower.fds, b->single_id,
-	            dir.tree_fd, &t, err) < 0)
+	if (layer_workdir(n->workdir.path, n->workdir.user,
+	            n->workdir.time.set ? &n->workdir.time.sec : NULL, &lower.v, lower.fds,
+	            b->single_id, dir.tree_fd, &t, err) < 0)
 		goto out;
 	rc = publish_layer(b, dir.name, &t, dir.tree_fd, &key, 1, &sp, started, &in[0], ret, err);
 out:

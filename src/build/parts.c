@@ -258,6 +258,8 @@ void parts_add_copy(const struct graph_node *n, json_t *parts)
 		strv_addf(&opts, "--unpack=%s", c->unpack ? "true" : "false");
 	if (c->from_stage)
 		strv_add(&opts, "--from");
+	if (c->time.set)
+		strv_addf(&opts, "SOURCE_DATE_EPOCH=%lld", (long long)c->time.sec);
 	set_list(parts, "options", &opts);
 	for (size_t i = 0; i < c->n_sources; i++) {
 		const struct graph_copy_source *s = &c->sources[i];

@@ -56,6 +56,12 @@ struct graph_copy_source {
 	const char *data;    /* INLINE: content, already expanded */
 	size_t data_len;
 };
+/* SOURCE_DATE_EPOCH: what a step makes carries this time. */
+struct graph_time {
+	bool set;
+	int64_t sec;
+};
+
 struct graph_copy {
 	bool is_add, link, parents, keep_git_dir;
 	bool from_stage; /* the source is a stage or image: entries keep their owners */
@@ -65,6 +71,7 @@ struct graph_copy {
 	const char *dest; /* absolute; trailing '/' kept where it means directory */
 	const char *chown, *chmod, *checksum;
 	struct strv excludes;
+	struct graph_time time; /* of all that is copied, but for the entries of archives */
 };
 
 enum graph_mount_type {
@@ -110,6 +117,7 @@ struct graph_run {
 struct graph_workdir {
 	const char *path; /* absolute, cleaned */
 	const char *user;
+	struct graph_time time; /* of the directories that are made */
 };
 
 struct graph_node {
@@ -186,6 +194,7 @@ struct graph_options {
 	const char *network;                    /* default for RUN: "default" "none" "host" */
 	const char *hostname;                   /* BUILDKIT_SANDBOX_HOSTNAME; NULL: default */
 	uint64_t shm_size;
+	struct graph_time epoch; /* SOURCE_DATE_EPOCH */
 	bool no_cache;
 	const struct strv *no_cache_filter; /* stage names; may be NULL */
 	bool allow_insecure, allow_network_host;

@@ -331,6 +331,7 @@ int do_workdir(struct plan *p, struct stage *s, const struct cmd *c, struct erro
 		node_input(p, n, s->node);
 		n->workdir.path = path_join_clean(p->a, "", wd);
 		n->workdir.user = str_or_empty(s->img.user);
+		n->workdir.time = p->o->epoch;
 		n->platform = s->platform;
 		n->no_cache = s->no_cache;
 		n->stage = s->name ? s->name : arena_printf(p->a, "%zu", s->index);

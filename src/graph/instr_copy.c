@@ -310,6 +310,7 @@ int do_copy(struct plan *p, struct stage *s, const struct cmd *c, struct error *
 	if (all_sources(p, s, c, n, &w, &history, err) < 0)
 		return -1;
 	strbuf_addf(&history, " %s # buildkit", dest);
+	copy->time = p->o->epoch;
 
 	n->platform = s->platform;
 	n->no_cache = s->no_cache;

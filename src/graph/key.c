@@ -90,6 +90,15 @@ static void add_run(struct sha256 *h, const struct graph_node *n)
 	sha256_u64(h, r->shm_size);
 }
 
+/* add_time - only where it is set: without, keys are what they were. */
+static void add_time(struct sha256 *h, const struct graph_time *t)
+{
+	if (!t->set)
+		return;
+	sha256_str(h, "time");
+	sha256_u64(h, (uint64_t)t->sec);
+}
+
 static void add_copy(struct sha256 *h, const struct graph_node *n)
 {
 	const struct graph_copy *c = &n->copy;
@@ -118,6 +127,7 @@ static void add_copy(struct sha256 *h, const struct graph_node *n)
 		const char *slash = strrchr(s->pattern, '/');
 		sha256_str(h, c->parents || !slash ? s->pattern : slash + 1);
 	}
+	add_time(h, &c->time);
 }
 
 void key_op_digest(struct graph_node *n)
@@ -156,6 +166,7 @@ void key_op_digest(struct graph_node *n)
 	case GRAPH_WORKDIR:
 		sha256_str(&h, n->workdir.path);
 		sha256_str(&h, n->workdir.user);
+		add_time(&h, &n->workdir.time);
 		break;
 	}
 	sha256_final(&h, &n->op_digest);

@@ -42,6 +42,10 @@ static int target_entry(
 	else if (rq->chmod && layer_parse_chmod(rq->chmod, src->mode, src->type == TREE_DIR,
 	                              &ret->mode, err) < 0)
 		return -1;
+	if (rq->time) {
+		ret->mtime_sec = *rq->time;
+		ret->mtime_nsec = 0;
+	}
 	upper_filter_xattrs(&c->u.arena, ret);
 	return 0;
 }
@@ -381,7 +385,9 @@ static int copy_item(struct copy *c, const struct copy_item *it, struct error *e
  * input gives the same layer. */
 static void newest(const struct copy_request *rq, struct tree_entry *made)
 {
-	for (size_t i = 0; i < rq->n_items; i++)
+	if (rq->time)
+		made->mtime_sec = *rq->time;
+	for (size_t i = 0; i < rq->n_items && !rq->time; i++)
 		for (size_t j = 0; j < rq->items[i].n; j++) {
 			const struct tree_entry *e = rq->items[i].entries[j].e;
 			if (e->mtime_sec > made->mtime_sec ||

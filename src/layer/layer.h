@@ -80,12 +80,14 @@ struct copy_item {
 struct copy_request {
 	const struct copy_item *items;
 	size_t n_items;
-	const char *dest;  /* absolute, expanded; a trailing '/' means directory */
-	bool dest_is_dir;  /* several sources, or wildcard matched several: force directory */
-	const char *chown; /* or NULL */
-	const char *chmod; /* "0755", "u=rwX,go=rX" or NULL */
-	bool keep_owner;   /* COPY --from: source ids; else 0:0 (not archives: theirs) */
-	bool link;         /* --link: `lower` serves to look up --chown names, else ignored */
+	const char *dest;    /* absolute, expanded; a trailing '/' means directory */
+	bool dest_is_dir;    /* several sources, or wildcard matched several: force directory */
+	const char *chown;   /* or NULL */
+	const char *chmod;   /* "0755", "u=rwX,go=rX" or NULL */
+	bool keep_owner;     /* COPY --from: source ids; else 0:0 (not archives: theirs) */
+	const int64_t *time; /* of all that is copied and made, but for entries of archives; NULL:
+	                      * the sources' own */
+	bool link;           /* --link: `lower` serves to look up --chown names, else ignored */
 	bool single_id;
 	const struct treeview *lower; /* the rootfs below */
 	const int *lower_fds;         /* the directories of lower's layers (passwd look-up) */
@@ -99,11 +101,12 @@ struct copy_request {
 int layer_copy(const struct copy_request *rq, struct pool *pool, int destfd, struct tree *ret,
         struct error *err) must_check;
 
-/* layer_workdir - WORKDIR: missing directories 0755, owner `user` (looked up in lower; "" root).
+/* layer_workdir - WORKDIR: missing directories 0755, owner `user` (looked up in lower; "" root),
+ * date *time (NULL: their parent's).
  * Links in lower are followed as chroot would; ret may come out empty. */
-int layer_workdir(const char *path, const char *user, const struct treeview *lower,
-        const int *lower_fds, bool single_id, int destfd, struct tree *ret,
-        struct error *err) must_check;
+int layer_workdir(const char *path, const char *user, const int64_t *time,
+        const struct treeview *lower, const int *lower_fds, bool single_id, int destfd,
+        struct tree *ret, struct error *err) must_check;
 
 /* layer_lookup_user - "user[:group]" in the passwd/group files of a view (NULL: no files); numeric
  * ids need no file. A group left out: a name's is passwd's gid, a number's the same number. Files

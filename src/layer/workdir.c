@@ -19,11 +19,12 @@ static int make_workdir(
 	return upper_mkdirs(u, phys.buf, made, &node, err);
 }
 
-int layer_workdir(const char *path, const char *user, const struct treeview *lower,
-        const int *lower_fds, bool single_id, int destfd, struct tree *ret, struct error *err)
+int layer_workdir(const char *path, const char *user, const int64_t *time,
+        const struct treeview *lower, const int *lower_fds, bool single_id, int destfd,
+        struct tree *ret, struct error *err)
 {
 	static const struct treeview nothing;
-	struct tree_entry made = {.type = TREE_DIR, .mode = 0755};
+	struct tree_entry made = {.type = TREE_DIR, .mode = 0755, .mtime_sec = time ? *time : 0};
 	struct upper u;
 	if (user && *user &&
 	        layer_lookup_user(user, lower, lower_fds, &made.uid, &made.gid, err) < 0)

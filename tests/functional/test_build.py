@@ -254,6 +254,26 @@ def test_reproducible_with_source_date_epoch(strake):
     assert digests[0] == digests[1]
 
 
+def test_epoch_is_the_time_of_what_is_copied(strake):
+    """A checkout of another day gives the same layers, as with BuildKit; archives keep theirs."""
+    text = ("FROM busybox AS a\nRUN mkdir /d && echo 1 >/d/x\nFROM scratch\nCOPY f sub /new/\n"
+            "COPY --from=a /d /d\nWORKDIR /w/x\n")
+    layers = []
+    for when in (1200000000, 1300000000):
+        for name in ("f", "sub/g"):
+            path = strake.write(name, name)
+            os.utime(path, (when, when))
+        image = strake.image(dockerfile=text, env={"SOURCE_DATE_EPOCH": "1000000000"})
+        tree = image.tree()
+        assert {p: e.mtime for p, e in tree.items()} == dict.fromkeys(
+            ["new", "new/f", "new/g", "d", "d/x", "w", "w/x"], 1000000000)
+        layers.append(image.config["rootfs"]["diff_ids"])
+    assert layers[0] == layers[1]
+    # without an epoch they keep their own
+    tree = strake.image(dockerfile=text, name="plain").tree()
+    assert tree["new/f"].mtime == 1300000000 and tree["d/x"].mtime > 1500000000
+
+
 def test_iidfile_and_quiet(strake):
     strake.dockerfile("FROM scratch\nENV A=b\n")
     out = strake.path("iid")

@@ -108,7 +108,7 @@ static void workdir(const char *path, const char *who, const char *want, const c
 	int fd = fx_dir(name);
 	struct tree t = TREE_INIT;
 	struct error err = ERROR_INIT;
-	fx_ok(layer_workdir(path, who, &view, &low.fd, false, fd, &t, &err), &err, what);
+	fx_ok(layer_workdir(path, who, NULL, &view, &low.fd, false, fd, &t, &err), &err, what);
 	is_tree(&t, want, what);
 	is_list(fd, want, what);
 	tree_release(&t);
@@ -126,10 +126,10 @@ static void test_workdirs(void)
 	workdir("/link/n", "", "etc d 0755 0:0\netc/n d 0755 0:0\n", "S14: through a link, inside");
 	workdir("/", "", "", "the root");
 	int fd = fx_dir("wdx");
-	fx_err(layer_workdir("/etc/passwd", "", &view, &low.fd, false, fd, &t, &err), &err,
+	fx_err(layer_workdir("/etc/passwd", "", NULL, &view, &low.fd, false, fd, &t, &err), &err,
 	        ERR_BUILD, "not a directory", "a file");
-	fx_err(layer_workdir("/x", "ghost", &view, &low.fd, false, fd, &t, &err), &err, ERR_BUILD,
-	        "no user", "an unknown user");
+	fx_err(layer_workdir("/x", "ghost", NULL, &view, &low.fd, false, fd, &t, &err), &err,
+	        ERR_BUILD, "no user", "an unknown user");
 	close(fd);
 }
 
