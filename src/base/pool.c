@@ -4,6 +4,9 @@
 #include <pthread.h>
 #include <signal.h>
 
+/* So many calls are worth the start of the threads, whatever they do. */
+#define LAZY_MIN 32
+
 struct job {
 	void (*fn)(void *, size_t);
 	void *ctx;
@@ -16,7 +19,7 @@ struct pool {
 	pthread_cond_t work, finished;
 	struct job *jobs; /* those with indices still to hand out */
 	bool stop;
-	unsigned n_workers;
+	unsigned n_workers, wanted; /* wanted: still to be started */
 	pthread_t workers[];
 };
 
@@ -59,13 +62,23 @@ static void *worker(void *arg)
 	return NULL;
 }
 
-struct pool *pool_new(unsigned n_threads)
+struct pool *pool_new_lazy(unsigned n_threads)
 {
 	unsigned n = n_threads > 1 ? n_threads - 1 : 0;
 	struct pool *p = xzalloc(sizeof(*p) + n * sizeof(pthread_t));
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_cond_init(&p->work, NULL);
 	pthread_cond_init(&p->finished, NULL);
+	p->wanted = n;
+	return p;
+}
+
+void pool_start(struct pool *p)
+{
+	unsigned n = p ? p->wanted : 0;
+	if (!n)
+		return;
+	p->wanted = 0;
 	/* Signals belong to the thread that owns the event loop. */
 	sigset_t all, old;
 	sigfillset(&all);
@@ -73,6 +86,12 @@ struct pool *pool_new(unsigned n_threads)
 	while (p->n_workers < n && pthread_create(&p->workers[p->n_workers], NULL, worker, p) == 0)
 		p->n_workers++; /* fewer threads (RLIMIT_NPROC) is slower, not wrong */
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
+}
+
+struct pool *pool_new(unsigned n_threads)
+{
+	struct pool *p = pool_new_lazy(n_threads);
+	pool_start(p);
 	return p;
 }
 
@@ -99,6 +118,8 @@ unsigned pool_size(const struct pool *p)
 
 void pool_run(struct pool *p, size_t n, void (*fn)(void *ctx, size_t i), void *ctx)
 {
+	if (p && p->wanted && n >= LAZY_MIN)
+		pool_start(p);
 	if (!p || !p->n_workers || n < 2 || in_worker) {
 		for (size_t i = 0; i < n; i++)
 			fn(ctx, i);

@@ -12,6 +12,10 @@
 struct pool;
 
 struct pool *pool_new(unsigned n_threads);
+/* pool_new_lazy - its threads start with the first pool_run() of 32 calls or more, or with
+ * pool_start(), from the one thread that owns it until then: a cached build needs none. */
+struct pool *pool_new_lazy(unsigned n_threads);
+void pool_start(struct pool *p);          /* NULL is fine */
 void pool_free(struct pool *p);           /* joins; NULL is fine */
 unsigned pool_size(const struct pool *p); /* 1 for NULL */
 /* pool_run - p may be NULL: then a plain loop. */

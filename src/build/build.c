@@ -52,7 +52,7 @@ struct pool *build_net(struct build *b)
 }
 
 /* build_enter - take the rights that writing trees and running steps needs. From here on the
- * process may have threads; before, it has none. */
+ * process may have threads; before, it has those of its pool at most. */
 int build_enter(struct build *b, struct error *err)
 {
 	if (b->entered)
@@ -65,7 +65,8 @@ int build_enter(struct build *b, struct error *err)
 		/* Layers can be written; a step that must run will say what is missing. */
 		rc = store_check_owners(b->store, err);
 	} else {
-		/* unshare(CLONE_NEWUSER) wants a single-threaded process. */
+		/* unshare(CLONE_NEWUSER) wants a single-threaded process; a large context was
+		 * walked and hashed by threads. */
 		pool_free(b->pool);
 		b->pool = NULL;
 		rc = sys_privilege_enter(&info, err);
@@ -536,6 +537,7 @@ int build_run(struct store *store, const struct build_options *o, struct build_r
 	struct ui_options uo = {
 	        .mode = o->progress, .fd = STDERR_FILENO, .no_color = getenv("NO_COLOR") != NULL};
 	b.ui = ui_new(&uo);
+	b.pool = pool_new_lazy((unsigned)MAX(sysconf(_SC_NPROCESSORS_ONLN), 1));
 	open_leaks(&b);
 	int rc = store_lease_new(store, &b.lease, err);
 	if (rc >= 0)

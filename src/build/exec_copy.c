@@ -91,6 +91,7 @@ struct selected {
 	struct arena arena;
 	bool dest_is_dir;
 	struct digest key;
+	bool no_digests; /* only whether it is there is asked: no key */
 };
 
 static void selected_release(struct selected *s)
@@ -154,7 +155,7 @@ static int select_group(struct build *b, const struct graph_node *n, const struc
 	        .excludes = &c->excludes,
 	        .parents = c->parents,
 	        .unpack = c->unpack,
-	        .want_digests = true,
+	        .want_digests = !s->no_digests,
 	        /* What came from afar is unpacked only when asked (SEMANTICS 43). */
 	        .is_add = c->is_add && ((op != GRAPH_HTTP && op != GRAPH_GIT) || c->unpack == 1)};
 	struct build_view *v = &s->views[s->n_sel];
@@ -275,7 +276,7 @@ int copy_probe(struct build *b, const struct graph_node *n, const struct solve_o
 		}
 	}
 	/* Also with --no-cache: a missing source is told before anything runs. */
-	struct selected s = {0};
+	struct selected s = {.no_digests = n->no_cache};
 	rc = select_sources(b, n, in, false, &s, err);
 	if (rc > 0 && !n->no_cache) {
 		rc = record_get(b, &s.key, &r, err);

@@ -421,19 +421,33 @@ static int hash_once(struct source_context *c, struct cnode *n, struct error *er
 	return 1;
 }
 
-static int digest_node(struct source_context *c, struct cnode *n, struct error *err)
+static bool digest_cached(struct source_context *c, struct cnode *n)
 {
 	const void *xattrs;
 	size_t len;
 	struct digest d;
 	if (n->e.has_digest)
-		return 0;
-	if (stat_cache_get(c->cache, &n->key, &d, &xattrs, &len) &&
-	        decode_xattrs(c, xattrs, len, &n->e)) {
-		n->e.sha256 = d;
-		n->e.has_digest = true;
-		return 0;
-	}
+		return true;
+	if (!stat_cache_get(c->cache, &n->key, &d, &xattrs, &len) ||
+	        !decode_xattrs(c, xattrs, len, &n->e))
+		return false;
+	n->e.sha256 = d;
+	n->e.has_digest = true;
+	return true;
+}
+
+/* Taking an index from the pool costs a lock; an unchanged file costs little more. */
+#define CHUNK 32
+
+static void look_up_job(void *ctx, size_t i)
+{
+	struct hashing *h = ctx;
+	for (size_t j = i * CHUNK; j < MIN((i + 1) * CHUNK, h->n); j++)
+		(void)digest_cached(h->c, h->v[j]);
+}
+
+static int hash_node(struct source_context *c, struct cnode *n, struct error *err)
+{
 	for (int tries = 0; tries < 3; tries++) {
 		int r = hash_once(c, n, err);
 		if (r)
@@ -443,20 +457,11 @@ static int digest_node(struct source_context *c, struct cnode *n, struct error *
 	return err_hint(err, "build again when nothing writes to it");
 }
 
-/* Taking an index from the pool costs a lock; an unchanged file costs little more. */
-#define CHUNK 32
-
-static void digest_job(void *ctx, size_t i)
+static void hash_job(void *ctx, size_t i)
 {
 	struct hashing *h = ctx;
 	struct error err = ERROR_INIT;
-	int r = 0;
-	for (size_t j = i * CHUNK; j < MIN((i + 1) * CHUNK, h->n) && r == 0; j++) {
-		if (__atomic_load_n(&h->failed, __ATOMIC_RELAXED))
-			return;
-		r = digest_node(h->c, h->v[j], &err);
-	}
-	if (r == 0)
+	if (__atomic_load_n(&h->failed, __ATOMIC_RELAXED) || hash_node(h->c, h->v[i], &err) == 0)
 		return;
 	pthread_mutex_lock(&h->c->arena_lock);
 	if (!h->failed)
@@ -466,6 +471,9 @@ static void digest_job(void *ctx, size_t i)
 	error_release(&err);
 }
 
+/* More than this to read is worth threads, however few files hold it. */
+#define READ_ALONE (4u << 20)
+
 int context_digests(struct source_context *c, struct cnode **nodes, size_t n, struct pool *pool,
         struct error *err)
 {
@@ -474,7 +482,18 @@ int context_digests(struct source_context *c, struct cnode **nodes, size_t n, st
 	if (!c->cache)
 		c->cache = stat_cache_open(c->cache_dirfd, c->fd);
 	struct hashing h = {.c = c, .v = nodes, .n = n};
-	pool_run(pool, (n + CHUNK - 1) / CHUNK, digest_job, &h);
+	pool_run(pool, (n + CHUNK - 1) / CHUNK, look_up_job, &h);
+	_cleanup_free_ struct cnode **missing = new0(struct cnode *, n);
+	uint64_t bytes = 0;
+	h = (struct hashing){.c = c, .v = missing};
+	for (size_t i = 0; i < n; i++)
+		if (!nodes[i]->e.has_digest) {
+			missing[h.n++] = nodes[i];
+			bytes += nodes[i]->key.size;
+		}
+	if (bytes > READ_ALONE)
+		pool_start(pool);
+	pool_run(pool, h.n, hash_job, &h);
 	if (!h.failed)
 		return 0;
 	error_move(err, &h.err);

@@ -18,6 +18,7 @@
 #include <sys/stat.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #define SUBID_FILE_MAX (1 << 20)
 
@@ -81,6 +82,21 @@ static bool have_cap(cap_value_t cap)
 
 /* Trial of a user namespace in a child that shares nothing but memory. -EACCES: it can be made
  * but gives no rights in it (AppArmor's restriction on Ubuntu). */
+/* unshare_alone - a thread that was joined may still count for a moment: the kernel lets go of the
+ * joiner before it has taken the thread out of its group. */
+static int unshare_alone(int flags)
+{
+	const struct timespec pause = {.tv_nsec = 50 * 1000};
+	for (int i = 0; i < 400; i++) {
+		if (unshare(flags) == 0)
+			return 0;
+		if (errno != EINVAL)
+			break;
+		nanosleep(&pause, NULL);
+	}
+	return -errno;
+}
+
 static int userns_child(void *arg)
 {
 	int *ret = arg;
@@ -458,7 +474,9 @@ static int enter_subid(const struct sys_privilege_info *i, struct error *err)
 	}
 	close_ptr(&out_w);
 	close_ptr(&go_r);
-	int r = unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0 ? -errno : sys_write_all(go_w, "x", 1);
+	int r = unshare_alone(CLONE_NEWUSER | CLONE_NEWNS);
+	if (r >= 0)
+		r = sys_write_all(go_w, "x", 1);
 	close_ptr(&go_w);
 	_cleanup_free_ char *text = NULL;
 	int rr = sys_read_fd(out_r, 65536, &text, NULL);
@@ -482,9 +500,10 @@ static int enter_subid(const struct sys_privilege_info *i, struct error *err)
 static int enter_single(const struct sys_privilege_info *i, struct error *err)
 {
 	char map[64];
-	if (unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0)
-		return err_sys(err, errno, "cannot make a user namespace");
-	int r = write_proc("/proc/self/setgroups", "deny");
+	int r = unshare_alone(CLONE_NEWUSER | CLONE_NEWNS);
+	if (r < 0)
+		return err_sys(err, r, "cannot make a user namespace");
+	r = write_proc("/proc/self/setgroups", "deny");
 	if (r >= 0 || r == -ENOENT) {
 		snprintf(map, sizeof(map), "0 %u 1\n", i->gids[0].outside);
 		r = write_proc("/proc/self/gid_map", map);
