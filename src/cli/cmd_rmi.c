@@ -5,6 +5,30 @@
 
 #include "container/container.h"
 
+static int put(struct store *store, const char *name, const struct store_image *im, bool further,
+        struct error *err)
+{
+	return store_image_put(store, name, &im->id, &im->platform, im->manifest_digest, im->size,
+	        im->created, further, err);
+}
+
+/* tag_platforms - all that a name stands for. Returns how many. */
+static int tag_platforms(struct store *store, const char *from, const char *name, struct error *err)
+{
+	struct store_image *v = NULL;
+	size_t n = 0;
+	_cleanup_free_ char *full = cli_canonical(from);
+	int done = 0, rc = store_image_list(store, &v, &n, err);
+	/* A name given to itself is left as it is. */
+	for (size_t i = 0; i < n && rc >= 0; i++)
+		if (str_eq(v[i].name, full)) {
+			rc = str_eq(full, name) ? 0 : put(store, name, &v[i], done > 0, err);
+			done++;
+		}
+	store_images_free(v, n);
+	return rc < 0 ? -1 : done;
+}
+
 static int do_tag(struct store *store, const char *from, const char *to, struct error *err)
 {
 	struct store_image im = {0};
@@ -13,10 +37,12 @@ static int do_tag(struct store *store, const char *from, const char *to, struct 
 		return -1;
 	_cleanup_free_ char *name = oci_ref_string(&ref);
 	oci_ref_release(&ref);
-	int rc = cli_find_image(store, from, &im, err);
+	int rc = tag_platforms(store, from, name, err);
+	if (rc != 0)
+		return rc;
+	rc = cli_find_image(store, from, &im, err); /* by its id */
 	if (rc > 0)
-		rc = store_image_put(store, name, &im.id, &im.platform, im.manifest_digest, im.size,
-		        im.created, false, err);
+		rc = put(store, name, &im, false, err);
 	store_image_release(&im);
 	return rc;
 }

@@ -238,6 +238,13 @@ def test_pushed_with_the_image(strake, registry, tool):
     pulled = json.loads(strake.run("inspect", name + ":1").out)[0]
     assert purls(pulled["SBOM"]) == ["pkg:deb/debian/libc6@2.36-9?arch=amd64"]
     assert pulled["Provenance"]["runDetails"]["builder"]["id"].startswith("pkg:generic/strake@")
+    # several platforms stay together under another name, and when that is pushed
+    strake.build("--sbom", "--platform", "linux/amd64,linux/arm/v7", "-t", "two:1",
+                 bases=("multi",))
+    strake.run("tag", "two:1", name + ":two")
+    strake.run("push", name + ":two")
+    assert [m["platform"]["architecture"] for m in raw(name + ":two")["manifests"]] == [
+        "amd64", "arm", "unknown", "unknown"]
     # this registry has no referrers API: the list goes under the fallback tag
     strake.build("--provenance", "--attest-form=referrers", "--push", "-t", name + ":2",
                  bases=("multi",))
