@@ -12,7 +12,7 @@
 
 #define MAX_HEADER (64u << 20)
 #define MAX_ENTRIES 65536u
-#define MAX_STEPS 100000u /* of 1,000 instructions each */
+#define MAX_STEPS 20000u /* of 1,000 instructions each */
 
 enum { TAG_NAME = 1000, TAG_VERSION, TAG_RELEASE, TAG_EPOCH };
 enum { TAG_VENDOR = 1011, TAG_LICENSE = 1014, TAG_URL = 1020, TAG_ARCH = 1022 };

@@ -15,9 +15,9 @@
 #include "codec/json.h"
 #include "tree/view.h"
 
-#define SBOM_MAX_PACKAGES 200000u
+#define SBOM_MAX_PACKAGES 50000u
 #define SBOM_MAX_TEXT 4096u /* bytes of one field */
-#define SBOM_MAX_MEMORY (256u << 20)
+#define SBOM_MAX_MEMORY (64u << 20)
 
 struct sbom_package {
 	const char *type; /* of the package URL: "deb", "apk", "rpm", "npm", "pypi", "golang" */
