@@ -393,8 +393,8 @@ static bool runs_as_compat(const char *arch)
 #endif
 }
 
-int emulator_prepare(struct emulator *e, const char *arch, bool own_userns, enum emulator_way *ret,
-        struct error *err)
+int emulator_prepare(struct emulator *e, const char *arch, bool own_userns, bool rather_qemu,
+        enum emulator_way *ret, struct error *err)
 {
 	bool host_has_any = false;
 	*ret = EMULATOR_NONE;
@@ -405,7 +405,8 @@ int emulator_prepare(struct emulator *e, const char *arch, bool own_userns, enum
 		return err_set(err, ERR_SYSTEM,
 		        "programs for %s cannot run on this %s machine: no emulator is known", arch,
 		        NATIVE);
-	if (runs_as_compat(arch)) {
+	bool compat = runs_as_compat(arch);
+	if (compat && !rather_qemu) {
 		*ret = EMULATOR_COMPAT;
 		return 0;
 	}
@@ -413,8 +414,13 @@ int emulator_prepare(struct emulator *e, const char *arch, bool own_userns, enum
 		return 0;
 	/* The first mount decides for all: later ones must not change what runs already. */
 	bool child = e->mount_fd >= 0 ? e->userns_fd >= 0 : !own_userns || host_has_any;
-	if (use_own(e, a, child, err) < 0)
-		return -1;
+	if (use_own(e, a, child, err) < 0) {
+		if (!compat)
+			return -1;
+		error_release(err);
+		*ret = EMULATOR_COMPAT;
+		return 0;
+	}
 	*ret = child ? EMULATOR_OURS_IN : EMULATOR_OURS;
 	return 0;
 }

@@ -26,9 +26,10 @@ enum emulator_way {
 	EMULATOR_OURS_IN, /* our handler: the step enters userns_fd */
 };
 /* emulator_prepare - make programs of `arch` (OCI's name) run. own_userns: the builder made its
- * user namespace itself. */
-int emulator_prepare(struct emulator *e, const char *arch, bool own_userns, enum emulator_way *ret,
-        struct error *err) must_check;
+ * user namespace itself. rather_qemu: the step is supervised, and the supervisor knows the calls of
+ * this machine alone, so 32-bit code had better go through qemu where there is one. */
+int emulator_prepare(struct emulator *e, const char *arch, bool own_userns, bool rather_qemu,
+        enum emulator_way *ret, struct error *err) must_check;
 
 /* emulator_header - the first 20 bytes of an ELF program of that architecture; false: not known. */
 bool emulator_header(const char *arch, unsigned char header[20]);

@@ -127,8 +127,8 @@ static int prepare_start(struct keeper *k, const struct wire_order_msg *m, struc
 	}
 	/* No emulator is no failure yet: an image may say one platform and hold the programs of
 	 * another. The step tells if its command turns out to be foreign. */
-	if (emulator_prepare(
-	            &k->emulator, m->arch, m->own_userns, &machine->way, &machine->why_not) < 0)
+	if (emulator_prepare(&k->emulator, m->arch, m->own_userns, m->single_id, &machine->way,
+	            &machine->why_not) < 0)
 		machine->way = EMULATOR_NONE;
 	if (machine->way == EMULATOR_COMPAT && !k->compat_filter.n)
 		seccomp_build(&k->compat_filter, true);

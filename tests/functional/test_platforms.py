@@ -157,6 +157,20 @@ def test_386_runs_natively(strake):
     assert (directory.mode, directory.uid, directory.gid) == (0o700, 5, 6)
 
 
+def test_platforms_with_a_single_id(strake):
+    """The helper that stands in for chown serves foreign programs, too."""
+    if not have_qemu("aarch64") or not have_qemu("i386") or HOST != "amd64":
+        pytest.skip("qemu-user-static is not installed")
+    if strake.user.is_root:
+        return  # root has all ids
+    strake.env["STRAKE_PRIVILEGE"] = "single"
+    for where in ("linux/arm64", "linux/386"):
+        built = strake.image("--platform", where, bases=MULTI,
+                             dockerfile="FROM multi\nRUN echo 1 >/f && chown 33:44 /f\n")
+        entry = built.tree()["f"]
+        assert (entry.uid, entry.gid) == (33, 44), where
+
+
 def test_no_emulator_says_what_to_install(strake):
     if os.path.isdir("/proc/sys/fs/binfmt_misc") and os.listdir("/proc/sys/fs/binfmt_misc"):
         pytest.skip("this host has handlers of its own")

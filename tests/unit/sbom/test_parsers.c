@@ -1,5 +1,6 @@
 /* Each package database: what is listed, what is left out, and bytes that are not what they say. */
 #include "sbom/sbom.h"
+#include "base/strbuf.h"
 #include "../tap.h"
 
 #define END(a) a, sizeof(a) - 1
@@ -39,6 +40,19 @@ static void dpkg(void)
 	s = (struct sbom){0};
 	sbom_parse_dpkg(&s, END("Package: x\0y\nVersion: 1\n\n\n\n:\n: :\nVersion"), false, "p");
 	is_int(s.n, 0, "a NUL in a name; fields without names");
+	sbom_release(&s);
+}
+
+/* A list without end is cut, and the document says so. */
+static void too_many(void)
+{
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+	struct sbom s = {0};
+	for (unsigned i = 0; i < SBOM_MAX_PACKAGES + 10; i++)
+		strbuf_addf(&text, "Package: p%u\nVersion: 1\n\n", i);
+	sbom_parse_dpkg(&s, text.buf, text.len, false, "p");
+	is_int(s.n, SBOM_MAX_PACKAGES, "no more than that");
+	ok(s.too_many, "noted");
 	sbom_release(&s);
 }
 
@@ -233,6 +247,7 @@ static void spdx(void)
 int main(void)
 {
 	dpkg();
+	too_many();
 	apk();
 	python();
 	npm();
