@@ -20,6 +20,7 @@
 #define FILE_NAME "logs/builds.jsonl"
 #define TEXT_MAX ((size_t)64 << 20)
 #define TRIM_BYTES (8 << 20) /* by size whoever appends looks after the file too */
+#define KEEP_BYTES (6 << 20) /* a build of thousands of steps has a line of megabytes */
 #define STRAY_AGE (24 * 3600)
 
 static bool plain_name(const char *s)
@@ -148,7 +149,8 @@ static int trim_locked(struct store *s, int fd, size_t keep, int64_t oldest, uns
 		const char *id = json_get_str(j, "id");
 		if (id && !plain_name(id))
 			id = NULL;
-		bool goes = lines - at++ > keep || !id ||
+		bool last = end + 1 == text + n;
+		bool goes = lines - at++ > keep || !id || (!last && text + n - p > KEEP_BYTES) ||
 		            (oldest && json_get_int(j, "started", 0) / 1000 <= oldest);
 		if (goes && id && logs >= 0)
 			(void)!sys_remove_tree(logs, id);

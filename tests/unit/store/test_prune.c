@@ -414,8 +414,25 @@ static void test_builds(void)
 	ok(rows.n == 206 && str_starts(rows.v[205], "{\"id\":\"whole\""),
 	        "a torn line spoils no other");
 	unsigned dropped = 0;
+	/* Lines of megabytes: the file stays within its bounds, and the last one is kept. */
+	char *big = malloc((5 << 20) + 1);
+	memset(big, 'x', 5 << 20);
+	big[5 << 20] = '\0';
+	_cleanup_free_ char *huge =
+	        xasprintf("{\"id\":\"huge\",\"started\":1000000,\"x\":\"%s\"}", big);
+	free(big);
+	must(store_build_put(s, huge, false, &err), &err, "put");
+	must(store_build_put(s, huge, false, &err), &err, "put");
+	strv_release(&rows);
+	rows = STRV_INIT;
+	must(store_builds(s, &rows, &err), &err, "list");
+	is_int(rows.n, 1, "a history of megabytes is cut");
+	must(store_builds_trim(s, 0, 0, NULL, &err), &err, "all");
+	for (int i = 0; i < 206; i++)
+		must(store_build_put(s, "{\"id\":\"x\",\"started\":1000}", false, &err), &err,
+		        "put");
 	must(store_builds_trim(s, 10, 0, &dropped, &err), &err, "trim");
-	is_int(dropped, 197, "all but the last are dropped, and what does not read");
+	is_int(dropped, 196, "all but the last are dropped");
 	is_int(store_log_open(s, "../x", "1", &fd, &err), -1, "a build id is a name, not a path");
 	error_release(&err);
 	store_free(s);
