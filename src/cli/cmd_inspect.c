@@ -200,6 +200,28 @@ static json_t *describe(struct store *s, const struct store_image *si, struct er
 	return j;
 }
 
+/* print_blob - as it is stored: what its digest is the digest of. */
+static int print_blob(struct store *s, const char *name, bool manifest, struct error *err)
+{
+	struct store_image im = {0};
+	_cleanup_free_ char *text = NULL;
+	size_t n;
+	struct digest d;
+	int rc = cli_find_image(s, name, &im, err);
+	if (rc > 0 && manifest && (!im.manifest_digest || !digest_parse(im.manifest_digest, &d))) {
+		(void)err_set(err, ERR_NOT_FOUND, "%s has no manifest: it was not pulled", name);
+		rc = err_hint(err, "one is made when it is pushed or saved; --config shows what it "
+		                   "will name");
+	}
+	if (rc > 0)
+		rc = store_blob_read_all(
+		        s, manifest ? &d : &im.id, (size_t)8 << 20, &text, &n, err);
+	if (rc >= 0)
+		(void)fwrite(text, 1, n, stdout);
+	store_image_release(&im);
+	return rc;
+}
+
 /* describe_any - a container goes before an image of the same name, as with docker. */
 static json_t *describe_any(struct store *s, const char *name, const char *type, struct error *err)
 {
@@ -228,13 +250,16 @@ int cmd_inspect(int argc, char **argv)
 	const char *type = str_starts(argv[0], "image")       ? "image"
 	                   : str_starts(argv[0], "container") ? "container"
 	                                                      : NULL;
-	bool layers = false, whole = false;
+	bool layers = false, whole = false, config = false, manifest = false;
 	struct strv words = STRV_INIT;
 	const struct cli_option options[] = {
 	        {"format", 'f', CLI_STR, &format, "F", "{{.Config.User}}, {{json .Config}}"},
 	        {"layers", 0, CLI_BOOL, &layers, NULL,
 	                "what each layer of an image adds, changes, removes and wastes"},
 	        {"no-trunc", 0, CLI_BOOL, &whole, NULL, "--layers: cut nothing short"},
+	        {"config", 0, CLI_BOOL, &config, NULL, "an image's config, byte by byte"},
+	        {"manifest", 0, CLI_BOOL, &manifest, NULL,
+	                "the manifest or index an image was pulled by, byte by byte"},
 	        {"size", 's', CLI_ABSENT, NULL, NULL, "strake du shows what containers take"},
 	        {"type", 0, CLI_STR, &type, "T", "image or container; else whichever has the name"},
 	        {0},
@@ -260,9 +285,18 @@ int cmd_inspect(int argc, char **argv)
 	}
 	if (cli_store(&store, &err) < 0)
 		code = cli_report(&err);
+	if (layers + config + manifest > 1) {
+		(void)err_set(&err, ERR_USAGE, "--layers, --config or --manifest: one of them");
+		code = cli_usage_error("inspect", &err);
+		goto out;
+	}
 	for (size_t i = 0; store && layers && i < words.n; i++)
 		if (cli_report_layers(store, words.v[i], format, whole, &err) < 0)
 			code = cli_report(&err);
+	for (size_t i = 0; store && (config || manifest) && i < words.n; i++)
+		if (print_blob(store, words.v[i], manifest, &err) < 0)
+			code = cli_report(&err);
+	layers |= config || manifest;
 	for (size_t i = 0; store && !layers && i < words.n; i++) {
 		json_t *j = describe_any(store, words.v[i], type, &err);
 		_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;

@@ -29,7 +29,6 @@ static int detach_fork(struct detach *d, struct error *err)
 	if (pid == 0) {
 		close(p[0]);
 		d->ready = p[1];
-		(void)setsid();
 		return 0;
 	}
 	close(p[1]);
@@ -49,6 +48,8 @@ static void detach_now(void *ctx)
 	if (d->id)
 		printf("%s\n", d->id);
 	(void)fflush(stdout);
+	/* Up to here ^C of the terminal has reached us. */
+	(void)setsid();
 	/* The directory it was started in may be unmounted meanwhile. */
 	(void)!chdir("/");
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);

@@ -9,7 +9,7 @@
 #include "oci/oci.h"
 #include "tree/tree.h"
 
-#define CONTAINER_JSON_MAX ((size_t)4 << 20)
+#define CONTAINER_JSON_MAX ((size_t)16 << 20) /* a command line of control characters, escaped */
 
 /* --- state.c: the folder's files and locks ---------------------------------------------------- */
 

@@ -24,13 +24,16 @@ bool container_volume_name_valid(const char *s)
 	       strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") == n;
 }
 
-/* clean - an absolute path without empty and "." components and without a trailing slash. */
+/* clean - an absolute path without empty, "." and ".." components and without a trailing slash. */
 static char *clean(const char *path)
 {
 	_cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
 	for (const char *p = path; *p;) {
 		size_t n = strcspn(p, "/");
-		if (n && !(n == 1 && *p == '.')) {
+		if (n == 2 && p[0] == '.' && p[1] == '.') {
+			const char *slash = strrchr(b.buf, '/');
+			strbuf_truncate(&b, slash ? (size_t)(slash - b.buf) : 0);
+		} else if (n && !(n == 1 && *p == '.')) {
 			strbuf_addch(&b, '/');
 			strbuf_add(&b, p, n);
 		}
