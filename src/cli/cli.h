@@ -79,6 +79,7 @@ int cmd_inspect(int argc, char **argv);
 int cmd_sbom(int argc, char **argv);
 int cmd_load(int argc, char **argv);
 int cmd_login(int argc, char **argv);
+int cmd_registry(int argc, char **argv);
 int cmd_logout(int argc, char **argv);
 int cmd_save(int argc, char **argv);
 int cmd_info(int argc, char **argv);

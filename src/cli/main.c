@@ -40,6 +40,7 @@ static const struct cli_command commands[] = {
         {"push", NULL, "Send an image to its registry", cmd_push},
         {"login", NULL, "Log in to a registry", cmd_login},
         {"logout", NULL, "Forget the login to a registry", cmd_logout},
+        {"registry", NULL, "What a registry holds: registry tags|referrers|rm", cmd_registry},
         {"save", NULL, "Write an image to a file", cmd_save},
         {"load", NULL, "Read images from a file", cmd_load},
         {"inspect", NULL, "Show an image's configuration", cmd_inspect},

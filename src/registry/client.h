@@ -87,6 +87,9 @@ int client_challenged(struct registry_client *c, struct endpoint *ep, const char
 void client_headers(struct registry_client *c, struct strv *ret);
 void tokens_free(struct token *t);
 
+/* discover.c: the target of rel="next" in a Link header; NULL: none. */
+char *registry_next_page(const char *link) must_check;
+
 /* fetch.c: the file name of a Content-Disposition, reduced to a safe base name, or NULL. */
 char *registry_disposition_name(const char *value) must_check;
 

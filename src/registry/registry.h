@@ -68,6 +68,18 @@ struct sink *registry_upload_sink(struct registry_client *c, const struct oci_re
 int registry_put_manifest(struct registry_client *c, const struct oci_ref *ref, const char *p,
         size_t n, const char *media_type, struct digest *ret_digest, struct error *err) must_check;
 
+/* --- what a repository holds --- */
+/* registry_list_tags - appended, in the registry's order. Mirrors are not asked. */
+int registry_list_tags(struct registry_client *c, const struct oci_ref *ref, struct strv *ret,
+        struct error *err) must_check;
+/* registry_referrers - manifests whose subject is this digest; older registries' tag is looked at,
+ * too. None is an empty index. */
+int registry_referrers(struct registry_client *c, const struct oci_ref *ref,
+        const struct digest *subject, struct oci_index *ret, struct error *err) must_check;
+/* registry_delete_manifest - by digest, or by tag where the registry has that. */
+int registry_delete_manifest(
+        struct registry_client *c, const struct oci_ref *ref, struct error *err) must_check;
+
 /* registry_http_get - plain GET for ADD URL and HTTP contexts: redirects followed (https never to
  * http, at most 10), etag/last_modified in and out; *ret_status 304 means unchanged. */
 struct registry_http {

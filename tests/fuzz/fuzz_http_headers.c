@@ -53,6 +53,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	check_name(name);
 	free(name);
 	check_location(s);
+	free(registry_next_page(s));
 	free(s);
 	return 0;
 }
