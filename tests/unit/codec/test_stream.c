@@ -1,4 +1,5 @@
 /* Plain sinks and readers. */
+#include <pthread.h>
 #include "codec/stream.h"
 #include "../tap.h"
 
@@ -89,8 +90,71 @@ static void readers(void)
 	is_str(sb.buf, "abc", "copied");
 }
 
+#define PIPE_TOTAL (3u << 20)
+
+static unsigned char pipe_byte(size_t i)
+{
+	return (unsigned char)(i * 31 + (i >> 9));
+}
+
+static void *write_pipe(void *arg)
+{
+	struct sink *to = arg;
+	struct error err = ERROR_INIT;
+	unsigned char buf[5000];
+	for (size_t at = 0, step = 1; at < PIPE_TOTAL; step = step * 7 % 4999 + 1) {
+		size_t n = MIN(step, PIPE_TOTAL - at);
+		for (size_t i = 0; i < n; i++)
+			buf[i] = pipe_byte(at + i);
+		if (sink_write(to, buf, n, &err) < 0)
+			break;
+		at += n;
+	}
+	if (sink_finish(to, &err) < 0)
+		error_release(&err);
+	sink_free(to);
+	return NULL;
+}
+
+static void pipes(void)
+{
+	_cleanup_error_ struct error err = ERROR_INIT;
+	struct sink *in;
+	struct reader *out;
+	pthread_t t;
+	unsigned char buf[3001];
+	size_t at = 0, wrong = 0;
+	ssize_t n;
+	stream_pipe(10007, &in, &out);
+	if (pthread_create(&t, NULL, write_pipe, in) != 0)
+		abort();
+	while ((n = reader_read(out, buf, at % 3000 + 1, &err)) > 0)
+		for (ssize_t i = 0; i < n; i++, at++)
+			wrong += buf[i] != pipe_byte(at);
+	pthread_join(t, NULL);
+	is_int(n, 0, "a pipe ends");
+	is_int(at, PIPE_TOTAL, "all of it came through");
+	is_int(wrong, 0, "as it was");
+	ok(reader_read(out, buf, 1, &err) == 0, "the end stays");
+	reader_free(out);
+	stream_pipe(16, &in, &out);
+	ok(sink_write(in, "abc", 3, &err) == 0, "fits");
+	sink_free(in);
+	is_int(reader_read(out, buf, 10, &err), 3, "what was written is read");
+	ok(reader_read(out, buf, 10, &err) < 0 && err.class == ERR_NETWORK,
+	        "a writer that gave up is no end");
+	reader_free(out);
+	error_release(&err);
+	stream_pipe(16, &in, &out);
+	reader_free(out);
+	ok(sink_write(in, buf, sizeof(buf), &err) == 0, "nobody reads: dropped, not waited for");
+	ok(sink_finish(in, &err) == 0, "and finished");
+	sink_free(in);
+}
+
 int main(void)
 {
+	pipes();
 	sinks();
 	descriptors();
 	readers();
