@@ -87,3 +87,16 @@ def test_referrers(strake, registry, repository):  # noqa: F811
     found = json.loads(strake.run("registry", "referrers", "--json", name + ":1").out)
     assert len(found) == 1 and "in-toto" in json.dumps(found)
     assert found[0]["digest"] in strake.run("registry", "referrers", name + ":1").out
+
+
+def test_all_tags(strake, registry, repository):  # noqa: F811
+    name = "%s/%s" % (registry, repository)
+    strake.build("-t", name + ":1", "-t", name + ":two", dockerfile="FROM busybox\nENV V=1\n")
+    assert strake.run("push", "-a", name).out.count("Digest: sha256:") == 2
+    assert sorted(strake.run("registry", "tags", name).out.split()) == ["1", "two"]
+    strake.run("rmi", name + ":1", name + ":two")
+    assert strake.run("pull", "--all-tags", name).out.count("Digest: sha256:") == 2
+    out = strake.run("images", name).out
+    assert " 1 " in out and " two " in out
+    result = strake.run("push", "-a", name + ":1", check=False)
+    assert result.code != 0 and "means every tag" in result.err

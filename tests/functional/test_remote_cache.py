@@ -117,6 +117,23 @@ def test_chain(machines, cache):
     assert ran(machines.build("three", "--cache-from", source)) == []
 
 
+def test_push_from_cache(machines, registry, repository):
+    """A push to the registry that has the cache fetches nothing: layers are mounted."""
+    ref = "%s/%s-cache:c" % (registry, repository)
+    base = "%s/%s-base:1" % (registry, repository)
+    machines.strake.build("--push", "-t", base, dockerfile="FROM busybox\nENV BASE=1\n")
+    text = TEXT.replace("FROM busybox", "FROM " + base)
+    machines.build("one", "--cache-to", "type=registry,mode=max,ref=" + ref, text=text, bases=[])
+    result = machines.build("two", "--push", "-t", "%s/%s:1" % (registry, repository),
+                            "--cache-from", ref, text=text, bases=[])
+    assert ran(result) == [] and "fetching" not in result.err and "extracting" not in result.err
+    assert result.err.count("mounted from %s-cache" % repository) == 3
+    assert result.err.count("mounted from %s-base" % repository) == 1
+    assert "not kept in the store" in result.err
+    image = manifest(registry, repository, "1")
+    assert len(image["layers"]) == 4
+
+
 def test_several_and_missing(machines, tmp_path_factory):
     """One line for each cache that cannot be used; the next one is."""
     strake = machines.strake
