@@ -46,6 +46,12 @@ def test_stdio_belongs_to_the_user(strake):
     result = subprocess.run(["sh", "-c", command], env=strake.env, cwd=strake.dir, text=True,
                             capture_output=True, **strake.user.arguments)
     assert result.stdout == "a\nb\n", result
+    # nor is a file of the caller's the user's; it goes through a pipe
+    out = strake.path("out")
+    subprocess.run(["sh", "-c", command.replace("2>&1 | cat", ">'%s' 2>&1" % out)], env=strake.env,
+                   cwd=strake.dir, **strake.user.arguments)
+    with open(out) as f:
+        assert sorted(f.read().split()) == ["a", "b"]
 
 
 def test_an_ordinary_user_listens_on_port_80(strake):
