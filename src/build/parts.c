@@ -145,26 +145,23 @@ static void add_mount(json_t *list, const struct graph_mount *m)
 	json_array_append_new(list, json_str(sb.buf));
 }
 
-static void add_heredocs(json_t *parts, const struct graph_run *run)
+static void add_heredoc(json_t *parts, const char *path, const char *data, size_t len)
 {
-	if (!run->n_files)
-		return;
-	json_t *list = json_array();
-	for (size_t i = 0; i < run->n_files; i++) {
-		const struct graph_run_file *f = &run->files[i];
-		json_t *j = json_object();
-		set_str(j, "path", f->path);
-		if (f->len <= HEREDOC_SHOWN && !memchr(f->data, '\0', f->len)) {
-			_cleanup_free_ char *text = xstrndup(f->data, f->len);
-			set_str(j, "data", text);
-		} else {
-			struct digest d;
-			sha256_buf(f->data, f->len, &d);
-			set_digest(j, "digest", &d);
-		}
-		json_array_append_new(list, j);
+	json_t *list = json_get_array(parts, "heredocs"), *j = json_object();
+	if (!list) {
+		list = json_array();
+		json_object_set_new(parts, "heredocs", list);
 	}
-	json_object_set_new(parts, "heredocs", list);
+	set_str(j, "path", path);
+	if (len <= HEREDOC_SHOWN && !memchr(data, '\0', len)) {
+		_cleanup_free_ char *text = xstrndup(data, len);
+		json_object_set_new(j, "data", json_str(text));
+	} else {
+		struct digest d;
+		sha256_buf(data, len, &d);
+		set_digest(j, "digest", &d);
+	}
+	json_array_append_new(list, j);
 }
 
 /* add_host_names - as in the key: names, not addresses. */
@@ -231,7 +228,8 @@ void parts_add_run(
 	for (size_t i = 0; i < r->n_mounts; i++)
 		add_mount(mounts, &r->mounts[i]);
 	json_object_set_new(parts, "mounts", mounts);
-	add_heredocs(parts, r);
+	for (size_t i = 0; i < r->n_files; i++)
+		add_heredoc(parts, r->files[i].path, r->files[i].data, r->files[i].len);
 	add_binds(b, n, in, parts);
 	set_list(parts, "ulimits", &r->ulimits);
 	set_list(parts, "devices", &r->devices);
@@ -246,7 +244,7 @@ void parts_add_copy(const struct graph_node *n, json_t *parts)
 	set_str(parts, "chmod", c->chmod);
 	set_str(parts, "checksum", c->checksum);
 	set_list(parts, "exclude", &c->excludes);
-	_cleanup_strv_ struct strv opts = STRV_INIT, inlines = STRV_INIT;
+	_cleanup_strv_ struct strv opts = STRV_INIT;
 	strv_add(&opts, c->is_add ? "ADD" : "COPY");
 	if (c->link)
 		strv_add(&opts, "--link");
@@ -261,16 +259,10 @@ void parts_add_copy(const struct graph_node *n, json_t *parts)
 	if (c->time.set)
 		strv_addf(&opts, "SOURCE_DATE_EPOCH=%lld", (long long)c->time.sec);
 	set_list(parts, "options", &opts);
-	for (size_t i = 0; i < c->n_sources; i++) {
-		const struct graph_copy_source *s = &c->sources[i];
-		if (s->kind != GRAPH_SRC_INLINE)
-			continue;
-		struct digest d;
-		char hex[DIGEST_HEX_MAX];
-		sha256_buf(s->data, s->data_len, &d);
-		strv_addf(&inlines, "%s %s", s->name, digest_hex(&d, hex));
-	}
-	set_list(parts, "inline", &inlines);
+	for (size_t i = 0; i < c->n_sources; i++)
+		if (c->sources[i].kind == GRAPH_SRC_INLINE)
+			add_heredoc(parts, c->sources[i].name, c->sources[i].data,
+			        c->sources[i].data_len);
 }
 
 /* --- lists of files -------------------------------------------------------------------------- */

@@ -33,6 +33,8 @@ json_t *why_add(json_t *reasons, const char *kind, const char *what, const char 
 static void add_window(struct strbuf *sb, const char *v, const char *other)
 {
 	size_t n = strlen(v), same = 0;
+	while (n && v[n - 1] == '\n')
+		n--;
 	while (v[same] && v[same] == other[same])
 		same++;
 	size_t from = n <= SHOWN_MAX || same < 30 ? 0 : same - 20;
@@ -41,8 +43,14 @@ static void add_window(struct strbuf *sb, const char *v, const char *other)
 	size_t to = MIN(n, from + SHOWN_MAX);
 	while (to < n && to > from && ((unsigned char)v[to] & 0xc0) == 0x80)
 		to--;
-	strbuf_addf(sb, "\"%s%.*s%s\"", from ? "..." : "", (int)(to - from), v + from,
-	        to < n ? "..." : "");
+	strbuf_addf(sb, "\"%s", from ? "..." : "");
+	for (size_t i = from; i < to; i++) {
+		if (v[i] == '\n')
+			strbuf_addstr(sb, "\\n");
+		else
+			strbuf_addch(sb, v[i]);
+	}
+	strbuf_addf(sb, "%s\"", to < n ? "..." : "");
 }
 
 /* changed - "<label> changed: old -> new", "is new", "is gone"; nothing if they are equal. */
@@ -409,7 +417,6 @@ void why_compare(
 	        {"hosts", "add-host", "an --add-host"},
 	        {"exclude", "exclude", "an --exclude"},
 	        {"options", "options", "a flag"},
-	        {"inline", "heredoc", "an inline file"},
 	};
 	compare_argv(reasons, old, now);
 	compare_heredocs(reasons, old, now);

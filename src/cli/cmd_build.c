@@ -493,6 +493,10 @@ static int do_build(struct args *a)
 	bool json = res.steps && a->format && str_eq(a->format, "json");
 	if (json)
 		explain_json(res.steps);
+	/* The live view leaves nothing of what it showed while steps ran. */
+	bool live = a->o.progress == UI_TTY || (a->o.progress == UI_AUTO && isatty(STDERR_FILENO));
+	if (a->o.explain && !a->o.dry_run && !json && live)
+		explain_done(stderr, res.steps);
 	if (!a->o.dry_run)
 		report_warnings(a, &res);
 	if (rc < 0) {

@@ -159,7 +159,7 @@ static void print_build(const json_t *b)
 		        timed ? duration(json_get_int(s, "ms", 0), time, sizeof(time)) : "",
 		        str_eq(v, "done") ? "ran" : v, safe,
 		        json_get_bool(s, "log", false) ? "  [log]" : "");
-		explain_reasons(s, "                          ");
+		explain_reasons(stdout, s, "                          ");
 	}
 }
 

@@ -21,7 +21,7 @@ static size_t count(const json_t *steps, const char *a, const char *b)
 	return n;
 }
 
-void explain_reasons(const json_t *step, const char *indent)
+void explain_reasons(FILE *f, const json_t *step, const char *indent)
 {
 	const json_t *why = json_get_array(step, "why");
 	for (size_t i = 0; i < json_array_size(why); i++) {
@@ -29,7 +29,7 @@ void explain_reasons(const json_t *step, const char *indent)
 		build_reason_lines(json_array_get(why, i), &lines);
 		strv_foreach (l, &lines) {
 			_cleanup_free_ char *safe = human_escape(l, strlen(l), false);
-			printf("%s%s\n", indent, safe);
+			fprintf(f, "%s%s\n", indent, safe);
 		}
 	}
 }
@@ -54,7 +54,7 @@ static void print_step(const json_t *s)
 		_cleanup_free_ char *a = human_escape(after, strlen(after), false);
 		printf("          depends on %s: cached if that comes out equal\n", a);
 	}
-	explain_reasons(s, "          ");
+	explain_reasons(stdout, s, "          ");
 }
 
 void explain_text(const json_t *steps)
@@ -68,6 +68,21 @@ void explain_text(const json_t *steps)
 	printf("; %zu cached.\n", count(steps, "cached", NULL));
 	if (!run && !maybe)
 		printf("Why the last build ran a step: strake history builds latest\n");
+}
+
+void explain_done(FILE *f, const json_t *steps)
+{
+	bool any = false;
+	for (size_t i = 0; i < json_array_size(steps); i++) {
+		const json_t *s = json_array_get(steps, i);
+		if (!json_array_size(json_get_array(s, "why")))
+			continue;
+		const char *name = field(s, "name");
+		_cleanup_free_ char *safe = human_escape(name, strlen(name), false);
+		fprintf(f, "%s%s\n", any ? "" : "\nWhy these steps ran:\n", safe);
+		explain_reasons(f, s, "    ");
+		any = true;
+	}
 }
 
 void explain_json(const json_t *steps)

@@ -2,6 +2,8 @@
 #ifndef STRAKE_CLI_EXPLAIN_H
 #define STRAKE_CLI_EXPLAIN_H
 
+#include <stdio.h>
+
 #include "codec/json.h"
 
 /* explain_text - what would run, what may, what is cached, and why. */
@@ -9,6 +11,8 @@ void explain_text(const json_t *steps);
 /* explain_json - {"cached": n, "run": n, "maybe": n, "steps": [...]}. */
 void explain_json(const json_t *steps);
 /* explain_reasons - indented lines below a step. */
-void explain_reasons(const json_t *step, const char *indent);
+void explain_reasons(FILE *f, const json_t *step, const char *indent);
+/* explain_done - after a build: the steps that ran, and why. */
+void explain_done(FILE *f, const json_t *steps);
 
 #endif

@@ -191,3 +191,23 @@ def test_dry_run_of_a_broken_copy_fails(strake):
     strake.dockerfile("FROM busybox\nCOPY nowhere /\n")
     result = strake.run("explain", *strake.bases(["busybox"]), strake.context, check=False)
     assert result.code == 1 and "nowhere" in result.err and "Dockerfile:2" in result.err
+
+
+def test_heredocs_bind_mounts_and_the_live_view(strake):
+    text = ("FROM busybox\nCOPY <<E /x\nhello\nE\nRUN <<E\necho one\nE\n"
+            "RUN --mount=type=bind,source=d,target=/d cat /d/f\n")
+    strake.write("d/f", "1")
+    strake.build(dockerfile=text)
+    strake.write("d/f", "2")
+    strake.dockerfile(text.replace("hello", "hallo").replace("echo one", "echo one\necho two"))
+    steps = [why for verdict, why in explain(strake).values() if verdict == "run"]
+    assert [[(r["kind"], r.get("old"), r.get("new")) for r in why] for why in steps] == [
+        [("command", "hello\n", "hallo\n")], [("command", "echo one\n", "echo one\necho two\n")],
+        [("files", None, None)]]
+    assert steps[2][0]["changed"] == ["d/f"]
+    assert steps[1][0]["text"].endswith('"echo one" -> "echo one\\necho two"')
+    # The live view keeps nothing of the reasons it showed: they are told again at the end.
+    result = strake.run("build", "--progress=tty", "--explain", *strake.bases(["busybox"]),
+                        strake.context)
+    assert "\nWhy these steps ran:\n" in result.err
+    assert "\n      changed  d/f\n" in result.err.split("Why these steps ran:")[1]
