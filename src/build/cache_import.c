@@ -229,6 +229,9 @@ static void load_shown(struct build *b, size_t i)
 
 static void load_all(struct build *b)
 {
+	/* Which platforms are wanted is not known before; a remote context asks earlier. */
+	if (!b->graph)
+		return;
 	for (size_t i = 0; i < b->n_cache_from; i++)
 		if (!b->cache_from[i].loaded && !build_interrupted(b))
 			load_shown(b, i);

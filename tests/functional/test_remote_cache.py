@@ -3,9 +3,11 @@ needs, and no cache, however broken, fails a build."""
 
 import glob
 import hashlib
+import io
 import json
 import os
 import shutil
+import tarfile
 
 import pytest
 
@@ -276,6 +278,23 @@ def test_hostile(machines):
         if name in ("layers are swapped", "tree is another's"):
             machines.strake.fsck()
         shutil.rmtree(folder)
+
+
+def test_context_from_stdin(machines, registry, repository):
+    """A context that is no directory is asked for before anything is known of the build."""
+    name = "%s/%s:1" % (registry, repository)
+    machines.build("one", "--push", "-t", name, "--cache-to", "type=inline",
+                   "--build-arg", "BUILDKIT_MULTI_PLATFORM=1")
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w") as tar:
+        tar.add(machines.strake.context + "/Dockerfile", "Dockerfile")
+        tar.add(machines.strake.context + "/a.txt", "a.txt")
+    strake = machines.strake
+    strake.store = strake.env["STRAKE_STORE"] = strake.mkdir("machines") + "/two"
+    result = strake.run("build", "--progress=plain", *strake.bases(["busybox"]), "--cache-from", name,
+                        "--secret", "id=s,src=%s/elsewhere/secret" % strake.dir, "-",
+                        input=data.getvalue())
+    assert not any("] RUN " in n for n in ran(result)), result
 
 
 def test_export_fails(machines):
