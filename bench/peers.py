@@ -2,7 +2,7 @@
 bench where it needs a daemon, and goes away with it.
 
 A peer offers build(ctx, ...) and push(name), which return what measure.Watch.run does; and, not
-timed, forget_results(), prepare_pull() and load_bases(). What it cannot do raises Failed."""
+timed, forget_results(), drop_results(), prepare_pull() and load_bases(). What it cannot do raises Failed."""
 import json
 import os
 import pwd
@@ -145,6 +145,9 @@ class Strake:
         self.stores += 1
         self.env["STRAKE_STORE"] = str(self.home / f"store{self.stores}")
 
+    def drop_results(self):
+        subprocess.run(["rm", "-rf", self.env["STRAKE_STORE"]], check=True)
+
     def prepare_pull(self):
         self.forget_results()
 
@@ -205,6 +208,9 @@ class Buildah:
         return r
 
     def forget_results(self):
+        pass
+
+    def drop_results(self):
         pass
 
     def prepare_pull(self):
@@ -275,6 +281,9 @@ class Docker:
     def forget_results(self):
         pass
 
+    def drop_results(self):
+        pass
+
     def prepare_pull(self):
         sh([self.client, "system", "prune", "-a", "-f"], env=self.env)
 
@@ -321,6 +330,9 @@ class Buildkit:
         return self.watch.run([self.client, *cmd], daemons=self.daemon.pids())
 
     def forget_results(self):
+        pass
+
+    def drop_results(self):
         pass
 
     def load_bases(self):
@@ -384,6 +396,9 @@ class Kaniko:
         return r
 
     def forget_results(self):
+        pass
+
+    def drop_results(self):
         pass
 
     def load_bases(self):
