@@ -325,10 +325,15 @@ int step_build_rootfs(struct step *s, struct error *err)
 	size_t n_seen = n;
 	if (spec->upper_used && spec->upper_fd >= 0)
 		lowers[n_seen++] = spec->upper_fd;
-	probe = step_overlay(s, lowers, n_seen, -1, -1, true, err);
-	if (probe < 0)
-		return -1;
-	st.probe = probe;
+	/* One layer is its own merged view: a mount of it would be made, and waited for when it is
+	 * closed, only to look at it. */
+	bool writable = spec->upper_fd >= 0;
+	if (n_seen > 1 || !writable) {
+		probe = step_overlay(s, lowers, n_seen, -1, -1, true, err);
+		if (probe < 0)
+			return -1;
+	}
+	st.probe = probe >= 0 ? probe : lowers[0];
 	size_t n_points = ARRAY_SIZE(fixed) + spec->n_mounts;
 	_cleanup_free_ struct point *p = new0(struct point, n_points);
 	if (fixed_points(s, &st, p, err) < 0 ||
@@ -337,8 +342,8 @@ int step_build_rootfs(struct step *s, struct error *err)
 		return -1;
 	if (st.fd >= 0)
 		lowers[n++] = st.fd;
-	bool read_only = spec->read_only_rootfs || spec->upper_fd < 0;
-	if (st.fd < 0 && spec->upper_fd < 0)
+	bool read_only = spec->read_only_rootfs || !writable;
+	if (st.fd < 0 && !writable)
 		s->root_mount = take_fd(&probe);
 	else
 		s->root_mount =

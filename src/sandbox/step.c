@@ -199,12 +199,10 @@ static int place_stdio(struct step *s, int *sock, struct error *err)
 	return 0;
 }
 
+/* reset_signals - all have their default action already: the keeper was started so (sys/process.c)
+ * and handles none, it only blocks. */
 static void reset_signals(void)
 {
-	struct sigaction dfl = {.sa_handler = SIG_DFL};
-	for (int i = 1; i < NSIG; i++)
-		if (i != SIGKILL && i != SIGSTOP)
-			sigaction(i, &dfl, NULL);
 	sigset_t none;
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
