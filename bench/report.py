@@ -98,6 +98,30 @@ class Table:
         print(f"{data['seconds'] / 60:.0f} minutes, load {data['load_at_start']:.1f} at the start")
 
 
+# --- docs/performance.md --------------------------------------------------------------------------
+
+
+def markdown(data):
+    m = data["machine"]
+    names = list(data["builders"])
+    lines = [f"{data['when'][:10]}, {m['cpu']}, {m['cores']} cores, {m['memory_mib'] // 1024} GiB, {m['system']}, "
+             f"load {data['load_at_start']:.1f} at the start; binary {data['binary_bytes'] / 1048576:.2f} MiB.", "",
+             "| case | " + " | ".join(names) + " | limit | best peer / strake | strake / limit | memory |",
+             "|---|" + "---:|" * (len(names) + 4)]
+    for name, r in data["cases"].items():
+        peaks = [b["peak_kib"] for n, b in r["builders"].items() if n.startswith("strake") and "peak_kib" in b]
+        cells = [span(r["builders"].get(n, {}).get("seconds")) for n in names]
+        cells += [span(r["limit"]), f"{r['ratio']:.1f}" if "ratio" in r else "-",
+                  f"{r['over_limit']:.2f}" if "over_limit" in r else "-", mib(max(peaks)) if peaks else "-"]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    missed = [f"- {name}: {text}" for name, r in data["cases"].items() for text, met in r["goals"] if not met]
+    if missed:
+        lines += ["", "Goals missed in this run:", ""] + missed
+    lines += [""] + [f"- {k}: {v:.0f}" for k, v in data["limits"].items()]
+    lines += [f"- {n}: {v}" for n, v in data["builders"].items() if not n.startswith("strake")]
+    return "\n".join(lines) + "\n"
+
+
 # --- the page --------------------------------------------------------------------------------------
 
 STYLE = """
