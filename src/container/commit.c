@@ -11,6 +11,7 @@
 
 #include "build/derive.h"
 #include "layer/layer.h"
+#include "sys/owner_table.h"
 #include "sys/path.h"
 #include "sys/xattr.h"
 
@@ -159,8 +160,11 @@ int container_diff(struct store *s, const char *name,
 static int take_layer(const struct image_rootfs *r, struct store *s, int upper,
         struct oci_image *im, struct error *err)
 {
-	static const struct copy_options all = {
-	        .keep_owner = true, .keep_special = true, .keep_overlay = true};
+	const struct copy_options all = {.keep_owner = true,
+	        .keep_special = true,
+	        .keep_overlay = true,
+	        .recorded = r->single_id};
+	const struct owner_table none = {0}; /* attributes say all that was kept */
 	_cleanup_free_ char *name = NULL;
 	_cleanup_close_ int staging = -1, tree = -1;
 	_cleanup_tree_ struct tree t = TREE_INIT;
@@ -176,7 +180,7 @@ static int take_layer(const struct image_rootfs *r, struct store *s, int upper,
 	if (fstat(upper, &st) < 0 || fchown(tree, st.st_uid, st.st_gid) < 0 ||
 	        fchmod(tree, st.st_mode & 07777) < 0)
 		return err_sys(err, errno, "cannot copy the container's root directory");
-	if (layer_scan_upper(tree, &r->view, NULL, r->pool, &t, err) < 0)
+	if (layer_scan_upper(tree, &r->view, r->single_id ? &none : NULL, r->pool, &t, err) < 0)
 		return -1;
 	return image_add_layer(r, s, im, name, &t, tree, err);
 }

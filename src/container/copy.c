@@ -13,6 +13,7 @@
 #include "base/arena.h"
 #include "container/internal.h"
 #include "layer/layer.h"
+#include "sys/owner.h"
 #include "sys/path.h"
 #include "sys/xattr.h"
 
@@ -78,13 +79,18 @@ static uint32_t mode_of(const struct tree_entry *e, const struct copy_options *o
 	return o->keep_special ? e->mode : e->mode & 01777;
 }
 
+/* set_owner - where only one id exists, files and directories get it on record. */
 static int set_owner(
         int dir, const char *name, const struct tree_entry *e, const struct copy_options *o)
 {
 	uint32_t uid = o->keep_owner ? e->uid : o->uid, gid = o->keep_owner ? e->gid : o->gid;
 	if (fchownat(dir, name, uid, gid, AT_SYMLINK_NOFOLLOW | (*name ? 0 : AT_EMPTY_PATH)) == 0)
 		return 0;
-	return -errno;
+	if (errno != EINVAL || !o->recorded)
+		return -errno;
+	if (e->type != TREE_REG && e->type != TREE_DIR)
+		return 0;
+	return sys_owner_set(dir, name, (struct sys_owner){uid, gid});
 }
 
 static int set_time(int dir, const char *name, const struct tree_entry *e)
@@ -308,6 +314,11 @@ static int copy_one(struct walk *w, int src, const char *name, int dst, const ch
 	if (copy_describe(src, name, &a, &st, &e, err) < 0)
 		return -1;
 	e.path = *rel ? rel : name;
+	struct sys_owner owner;
+	if (w->o->recorded && sys_owner_get(src, name, &owner) > 0) {
+		e.uid = owner.uid;
+		e.gid = owner.gid;
+	}
 	if (e.type == TREE_SOCK || linked(w, &st, dst, as, rel) > 0)
 		return 0;
 	struct source s = {src, name, e.path};

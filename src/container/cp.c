@@ -225,7 +225,7 @@ static int copy_out(struct container *c, int root, const char *path, const char 
 }
 
 static int copy_in(struct container *c, int root, const char *source, const char *path,
-        const struct container_copy_options *o, struct error *err)
+        const struct container_copy_options *o, bool single_id, struct error *err)
 {
 	_cleanup_(place_release) struct place from = {.dir = -1}, to = {.dir = -1};
 	_cleanup_free_ char *shown = xasprintf("%s:%s", c->name, path);
@@ -239,7 +239,8 @@ static int copy_in(struct container *c, int root, const char *source, const char
 	}
 	if (find_here(source, o->follow_link, true, &from, err) < 0)
 		return -1;
-	struct copy_options co = {.keep_owner = o->archive, .keep_special = true};
+	struct copy_options co = {
+	        .keep_owner = o->archive, .keep_special = true, .recorded = single_id};
 	return transfer(&from, &to, shown, &co, err);
 }
 
@@ -269,7 +270,7 @@ int container_copy_in(struct store *s, const char *name, const char *source, con
 		        err, ERR_USAGE, "container %s has a read-only root file system", c->name);
 	if (container_root_open(s, c, true, &root, err) < 0)
 		return -1;
-	int rc = copy_in(c, root.fd, source, path, o, err);
+	int rc = copy_in(c, root.fd, source, path, o, root.rootfs && root.rootfs->single_id, err);
 	container_root_release(&root);
 	return rc;
 }

@@ -159,6 +159,7 @@ struct copy_options {
 	bool keep_owner;   /* else uid:gid */
 	uint32_t uid, gid; /* of what is made */
 	bool keep_special; /* set-id bits, file capabilities, device nodes */
+	bool recorded;     /* single-id mode: owners are in an attribute (sys/owner.h) */
 	bool keep_overlay; /* what overlayfs left in an upper directory: opaque marks */
 };
 /* copy_tree - srcdir/name (no link followed) becomes dstdir/as; a directory is merged into one that

@@ -16,16 +16,17 @@
 
 #include "sys/lock.h"
 #include "sys/mount.h"
+#include "sys/owner.h"
 #include "sys/path.h"
 
-static int take_attributes(int from, int to)
+static int take_attributes(int from, int to, bool recorded)
 {
 	struct stat st;
 	if (fstat(from, &st) < 0)
 		return -errno;
 	if (fchown(to, st.st_uid, st.st_gid) < 0 || fchmod(to, st.st_mode & 07777) < 0)
 		return -errno;
-	return 0;
+	return recorded ? sys_owner_copy(from, to) : 0;
 }
 
 /* fill - data.new from the image's directory at target. */
@@ -40,10 +41,11 @@ static int fill(
 	_cleanup_close_ int src = sys_open_in_root(image, target, O_RDONLY | O_DIRECTORY, 0);
 	if (src < 0) /* the image has nothing there, or no directory */
 		return 0;
-	struct copy_options o = {.keep_owner = true, .keep_special = true};
+	struct copy_options o = {
+	        .keep_owner = true, .keep_special = true, .recorded = r->single_id};
 	if (copy_tree(src, ".", dir, "data.new", true, &o, err) < 0)
 		return -1;
-	int e = take_attributes(src, fresh);
+	int e = take_attributes(src, fresh, r->single_id);
 	return e < 0 ? err_sys(err, e, "cannot set the owner of the volume on %s", target) : 0;
 }
 

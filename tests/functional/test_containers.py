@@ -482,3 +482,17 @@ def test_unknown_commands_of_docker(strake):
     for name in ("attach", "network", "compose"):
         result = strake.run(name, check=False)
         assert result.code == 2 and "no command " + name in result.err and "hint:" in result.err
+
+
+def test_single_id(strake):
+    """Where only one id exists owners are on record: they survive commit, cp -a and new volumes."""
+    strake.env["STRAKE_PRIVILEGE"] = "single"
+    strake.build("-t", "one", dockerfile="FROM busybox\nRUN mkdir /v && echo x >/v/f && "
+                 "chown -R 7:8 /v\n")
+    strake.run("run", "--name", "c", "--network=none", "-v", "vol:/v", "one", "sh", "-c",
+               "echo y >/mine && chown 5:6 /mine && stat -c %u:%g /v/f")
+    strake.run("commit", "c", "two")
+    out = strake.run("run", "--rm", "--network=none", "-v", "vol:/v", "two", "stat", "-c", "%u:%g",
+                     "/mine", "/v/f", "/v").out
+    assert out == "5:6\n7:8\n7:8\n"
+    strake.run("rm", "c")
