@@ -728,8 +728,11 @@ static int write_metadata(
 	} else {
 		json_object_set_new(j, "containerimage.digest", json_str(digest_str(&v->id, dstr)));
 	}
-	if (b->o->tags.n) {
-		_cleanup_free_ char *names = strv_join(&b->o->tags, ",");
+	const struct strv *name = &b->o->tags;
+	for (size_t i = 0; i < b->n_outputs && !name->n; i++)
+		name = &b->outputs[i].names;
+	if (name->n) {
+		_cleanup_free_ char *names = strv_join(name, ",");
 		json_object_set_new(j, "image.name", json_str(names));
 	}
 	_cleanup_free_ char *text = json_pretty(j);
@@ -799,11 +802,24 @@ static int keep_image(
 	return b->o->tags.n ? tag_images(b, &b->o->tags, v, err) : store_untagged(b, v, err);
 }
 
+/* warn_annotations - they are a manifest's, and the store keeps images without one. */
+static void warn_annotations(struct build *b)
+{
+	bool carried = b->o->annotations.n == 0;
+	for (size_t i = 0; i < b->n_outputs; i++)
+		carried |= b->outputs[i].kind == OUT_OCI || b->outputs[i].push;
+	if (!carried)
+		ui_message(b->ui,
+		        "WARNING: --annotation: no output has a manifest to annotate; use "
+		        "--push or -o type=oci");
+}
+
 static int make_outputs(
         struct build *b, struct built *v, const struct rootfs **tops, struct error *err)
 {
 	char dstr[DIGEST_STR_MAX];
 	struct oci_descriptor desc = {0};
+	warn_annotations(b);
 	int rc = keep_image(b, v, tops, err);
 	for (size_t i = 0; i < b->n_outputs && rc >= 0; i++)
 		rc = put_out(b, &b->outputs[i], v, tops, &desc, err);

@@ -78,6 +78,7 @@ def test_options(strake, registry, repository):
     meta = strake.path("meta.json")
     strake.build("-o", "type=registry,push-by-digest=true,name=%s" % full, "--metadata-file", meta)
     digest = json.load(open(meta))["containerimage.digest"]
+    assert json.load(open(meta))["image.name"] == full
     assert manifest(registry, repository, digest)["layers"]
     with pytest.raises(urllib.error.HTTPError):
         get(registry, repository + "/manifests/latest")
@@ -96,6 +97,14 @@ def test_refused(strake, spec, message):
     """Before anything is built: no key is taken and then ignored."""
     result = strake.build("-o", spec, dockerfile="FROM busybox\nRUN true\n", check=False)
     assert result.code != 0 and message in result.err and "RUN true" not in result.err
+
+
+def test_annotation_without_manifest(strake):
+    """The store keeps no manifests: it is said, not dropped in silence."""
+    result = strake.build("--annotation", "a=b", "-t", "x", dockerfile="FROM busybox\nENV A=b\n")
+    assert "WARNING: --annotation: no output has a manifest" in result.err
+    result = strake.build("--annotation", "a=b", "-o", "type=oci,dest=%s" % strake.path("o.tar"))
+    assert "WARNING" not in result.err
 
 
 def test_base_is_not_fetched(strake, registry, repository, tool):
