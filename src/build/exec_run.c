@@ -8,7 +8,9 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
+#include "base/human.h"
 #include "build/exec_run.h"
+#include "build/overlay.h"
 #include "build/why.h"
 #include "layer/layer.h"
 #include "layer/leak.h"
@@ -142,6 +144,24 @@ int run_mount_chain(struct build *b, const struct graph_node *n, const struct so
 	return copy_local_layer(b, src, g->source, ret, err);
 }
 
+/* add_copied_bind - where no overlay can be mounted: a copy, which the lease's end throws away. */
+static int add_copied_bind(struct build *b, const struct build_view *v, const struct graph_mount *g,
+        struct run_mounts *m, struct error *err)
+{
+	struct layer_dir d = {.fd = -1, .tree_fd = -1};
+	int rc = overlay_copy(b, v, &d, err);
+	if (rc >= 0) {
+		int fd = take_fd(&d.tree_fd);
+		own_fd(m, fd);
+		struct sandbox_mount *s = mount_add(m, SANDBOX_MOUNT_BIND, g->target);
+		s->source_fd = fd;
+		s->source = g->source;
+		s->read_only = g->read_only;
+	}
+	layer_dir_release(&d);
+	return rc < 0 ? -1 : 0;
+}
+
 static int add_bind(struct build *b, const struct graph_node *n, const struct solve_output *in,
         const struct graph_mount *g, struct run_mounts *m, struct error *err)
 {
@@ -153,6 +173,9 @@ static int add_bind(struct build *b, const struct graph_node *n, const struct so
 	if (build_view_open(b, chain, v, err) < 0)
 		return -1;
 	m->n_views++;
+	int kind = build_overlay(b, err);
+	if (kind != OVERLAY_KERNEL)
+		return kind < 0 ? -1 : add_copied_bind(b, v, g, m, err);
 	struct sandbox_mount *s = mount_add(m, SANDBOX_MOUNT_ROOTFS_BIND, g->target);
 	s->layer_fds = v->lowers;
 	s->n_layers = v->n_lowers;
@@ -419,6 +442,16 @@ static void set_running(struct build *b, const struct graph_node *n, struct sand
 		sandbox_kill(p, SIGKILL);
 }
 
+static void oom_hint(const struct build *b, const struct sandbox_process *p, struct error *err)
+{
+	char limit[16], peak[16];
+	human_size(limit, sizeof(limit), b->o->memory_max);
+	human_size(peak, sizeof(peak), p->memory_peak);
+	(void)err_hint(err, "it was killed for using more memory than --resource allows (%s)%s%s%s",
+	        limit, p->memory_peak ? ", at a peak of " : "", p->memory_peak ? peak : "",
+	        "; raise memory=, or make the step use fewer processes at a time");
+}
+
 /* tell_mode - once a build, where the mode is one that steps can notice. */
 static void tell_mode(struct build *b, const struct graph_node *n)
 {
@@ -468,7 +501,7 @@ static int run_process(
 		        "process \"%s\" did not complete successfully: exit code: %d", n->run.shown,
 		        exit_code);
 		if (proc.oom_killed)
-			(void)err_hint(err, "it was killed for using more than the memory limit");
+			oom_hint(b, &proc, err);
 	}
 	log_end(&log);
 	b->steps[n->id].logged = log.file != -1;
@@ -506,9 +539,21 @@ void run_fill_spec(struct build *b, const struct run_state *st, struct sandbox_s
 }
 
 /* run_and_scan - with everything open: the process, then its upper directory as a tree. */
+static int run_step(
+        struct build *b, struct run_state *st, struct sandbox_spec *spec, struct error *err)
+{
+	int rc = run_process(b, st->n, spec, err);
+	/* A root of another kind is gone by the time a shell could look at it. */
+	st->failed = rc < 0 && err->class == ERR_BUILD && !spec->has_ready_root;
+	return rc;
+}
+
 static int run_and_scan(struct build *b, struct run_state *st, struct tree *t, struct error *err)
 {
 	struct layer_dir work;
+	int kind = build_overlay(b, err);
+	if (kind != OVERLAY_KERNEL)
+		return kind < 0 ? -1 : overlay_run(b, st, kind, run_step, t, err);
 	if (layer_dir_new(b, &work, err) < 0)
 		return -1;
 	struct sandbox_spec spec;
@@ -517,10 +562,8 @@ static int run_and_scan(struct build *b, struct run_state *st, struct tree *t, s
 	spec.work_fd = work.tree_fd;
 	/* overlayfs takes the root's own mode and owner from the upper directory */
 	int rc = layer_prepare_upper(st->dir.tree_fd, &st->lower.v, b->single_id, err);
-	if (rc >= 0) {
-		rc = run_process(b, st->n, &spec, err);
-		st->failed = rc < 0 && err->class == ERR_BUILD;
-	}
+	if (rc >= 0)
+		rc = run_step(b, st, &spec, err);
 	build_trash(b, work.name);
 	layer_dir_release(&work);
 	if (rc < 0)

@@ -28,8 +28,22 @@ static void program(const char *name, const char *path, const char *without)
 	printf("  %-26s %s%s\n", name, path ? path : "not found", path ? "" : without);
 }
 
+/* How steps get their root; the store's file system has the last word (build/overlay.c). */
+static void print_overlay(const struct sys_features *f)
+{
+	const char *forced = getenv("STRAKE_OVERLAY");
+	if (forced && *forced)
+		printf("  %-26s %s (STRAKE_OVERLAY)\n", "roots of steps", forced);
+	else
+		printf("  %-26s %s\n", "roots of steps",
+		        f->overlay_userxattr ? "kernel (overlayfs)"
+		        : f->fuse_overlayfs  ? "fuse (fuse-overlayfs)"
+		                             : "copy (of the whole file system, for each step)");
+}
+
 static void print_features(const struct sys_features *f)
 {
+	print_overlay(f);
 	printf("\nKernel:\n");
 	feature("openat2", f->openat2, "strake needs Linux 5.12");
 	feature("user namespaces", f->userns,

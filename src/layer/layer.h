@@ -132,6 +132,25 @@ int layer_is_archive(int fd, bool *ret, struct error *err) must_check;
 int layer_unpack_archive(
         int fd, const char *what, int destfd, uint64_t max_bytes, struct error *err) must_check;
 
+/* layer_plain_root - a root file system for a step where no overlay can be mounted: the view copied
+ * into the empty directory destfd, with its owners (single_id: recorded). */
+int layer_plain_root(const struct treeview *v, const int *fds, int destfd, bool single_id,
+        struct error *err) must_check;
+/* layer_plain_owner_log - layer_owner_log for such a root. */
+int layer_plain_owner_log(const struct treeview *v, int rootfd, struct error *err) must_check;
+/* layer_plain_diff - after the step: what differs between the root and the view moves into the
+ * empty directory destfd and its tree; the root is of no further use. owners: as for
+ * layer_scan_upper. Files written with what they already held, at the same time to the nanosecond,
+ * are no change. */
+int layer_plain_diff(int rootfd, const struct treeview *v, const int *fds,
+        const struct owner_table *owners, struct pool *pool, int destfd, struct tree *ret,
+        struct error *err) must_check;
+
+/* layer_plain_fuse - what fuse-overlayfs leaves in an upper directory, in the kernel's form: its
+ * opaque marks (a file and an attribute) become user.overlay.opaque, and the set-group-id bit that
+ * it loses of directories it copies up comes back. */
+int layer_plain_fuse(int upperfd, const struct treeview *lower, struct error *err) must_check;
+
 /* layer_write_view - write a merged view into a directory (type=local, plain-copy rootfs), over
  * what is there: no link there is followed, a directory is never replaced by a file. Every file's
  * bytes are checked against its digest. Devices that may not be made here are left out. */

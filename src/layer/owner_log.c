@@ -27,3 +27,31 @@ int layer_owner_log(const struct treeview *v, const int *fds, struct error *err)
 		return err_sys(err, r, "cannot list the owners of the layers below");
 	return take_fd(&log);
 }
+
+struct plain {
+	int log, rootfd, r;
+};
+
+static int log_hit(void *ctx, const struct view_hit *hit)
+{
+	struct plain *p = ctx;
+	struct stat st;
+	if (!needs_log(hit->entry) || sys_stat_beneath(p->rootfd, hit->entry->path, &st) < 0)
+		return 0;
+	p->r = owner_log_append(p->log, OWNER_MERGED, st.st_ino, hit->entry->uid, hit->entry->gid);
+	if (p->r >= 0)
+		p->r = owner_log_append(
+		        p->log, OWNER_UPPER, st.st_ino, hit->entry->uid, hit->entry->gid);
+	return p->r;
+}
+
+int layer_plain_owner_log(const struct treeview *v, int rootfd, struct error *err)
+{
+	_cleanup_close_ int log = owner_log_new();
+	struct plain p = {log, rootfd, log < 0 ? log : 0};
+	if (p.r >= 0)
+		(void)view_list(v, "", true, log_hit, &p);
+	if (p.r < 0)
+		return err_sys(err, p.r, "cannot list the owners of the layers below");
+	return take_fd(&log);
+}

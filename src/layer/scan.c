@@ -319,14 +319,14 @@ static bool same_as_lower(const struct scan *s, const struct found *f)
 }
 
 /* Take `path` off the disk and give its directory the time back that it had. */
-static int remove_leftover(struct scan *s, const char *path, struct error *err)
+static int remove_leftover(struct scan *s, const char *path, bool is_dir, struct error *err)
 {
 	const char *name;
 	struct stat st;
 	_cleanup_close_ int dir = sys_open_parent(s->upperfd, path, &name);
 	if (dir < 0)
 		return err_sys(err, dir, "cannot clean up /%s", path);
-	if (fstat(dir, &st) < 0 || unlinkat(dir, name, 0) < 0)
+	if (fstat(dir, &st) < 0 || unlinkat(dir, name, is_dir ? AT_REMOVEDIR : 0) < 0)
 		return err_sys(err, errno, "cannot clean up /%s", path);
 	struct timespec ts[2] = {st.st_atim, st.st_mtim};
 	/* dir is O_PATH, on which futimens fails */
@@ -356,7 +356,7 @@ static int drop_leftovers(struct scan *s, struct error *err)
 		default:
 			break;
 		}
-		if (f->dropped && f->e.type != TREE_DIR && remove_leftover(s, f->e.path, err) < 0)
+		if (f->dropped && remove_leftover(s, f->e.path, f->e.type == TREE_DIR, err) < 0)
 			return -1;
 		if (!f->dropped)
 			next = f->e.path;

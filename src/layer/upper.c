@@ -413,7 +413,10 @@ static int make_whiteout(struct upper *u, uint32_t node, struct error *err)
 	int fd = upper_dirfd(u, nd->parent, err);
 	if (fd < 0)
 		return -1;
-	if (mknodat(fd, nd->name, S_IFCHR, makedev(0, 0)) < 0)
+	/* A store on an overlay may have no whiteouts. No overlay will be mounted over it either,
+	 * so anything will do to hold the name: the manifest says what it is. */
+	if (mknodat(fd, nd->name, S_IFCHR, makedev(0, 0)) < 0 &&
+	        (errno != EPERM || mkfifoat(fd, nd->name, 0) < 0))
 		return disk_error(u, node, errno, "mark the removal of", err);
 	nd->on_disk = true;
 	return 0;
@@ -537,7 +540,7 @@ bool layer_xattr_allowed(const char *name)
 	if (str_eq(name, "security.capability"))
 		return true;
 	return str_starts(name, "user.") && !str_starts(name, "user.overlay.") &&
-	       !str_starts(name, "user.strake.");
+	       !str_starts(name, "user.strake.") && !str_starts(name, "user.fuseoverlayfs.");
 }
 
 /* VFS capabilities, linux/capability.h: magic's top byte is the revision; v3 is v2 and a rootid. */

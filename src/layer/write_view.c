@@ -18,6 +18,7 @@ struct out {
 	const int *fds;
 	int destfd;
 	bool keep_owner;
+	bool split_links; /* each name a file of its own, as overlayfs has it once one is written */
 	struct upper_ids ids;
 	struct error *err;
 	char *dir; /* path of dirfd */
@@ -120,7 +121,8 @@ static int write_special(struct out *o, const struct tree_entry *e, const char *
 		return 0; /* no devices without the right to make them */
 	if (r < 0)
 		return fail(o, errno, e, "make");
-	if (o->keep_owner && fchownat(o->dirfd, name, d.uid, d.gid, AT_SYMLINK_NOFOLLOW) < 0)
+	if (o->keep_owner && !o->ids.single_id &&
+	        fchownat(o->dirfd, name, d.uid, d.gid, AT_SYMLINK_NOFOLLOW) < 0)
 		return fail(o, errno, e, "change the owner of");
 	if (e->type != TREE_SYMLINK && fchmodat(o->dirfd, name, e->mode, 0) < 0)
 		return fail(o, errno, e, "change the mode of");
@@ -152,7 +154,7 @@ static int write_hit(void *ctx, const struct view_hit *hit)
 		return write_dir(o, hit, name);
 	if (clear_name(o, hit->entry, name) < 0)
 		return -1;
-	if (hit->entry->type == TREE_HARDLINK && link_to_earlier(o, hit, name))
+	if (hit->entry->type == TREE_HARDLINK && !o->split_links && link_to_earlier(o, hit, name))
 		return 0;
 	const struct tree_entry *body = view_content(o->v, hit);
 	if (!body)
@@ -180,18 +182,19 @@ static int finish_dirs(struct out *o)
 	return 0;
 }
 
-int layer_write_view(
-        const struct treeview *v, const int *fds, int destfd, bool keep_owner, struct error *err)
+static int write_view(const struct treeview *v, const int *fds, int destfd, bool keep_owner,
+        bool split_links, bool single_id, struct error *err)
 {
 	struct out o = {
 	        .v = v,
 	        .fds = fds,
 	        .destfd = destfd,
 	        .keep_owner = keep_owner,
+	        .split_links = split_links,
 	        .err = err,
 	        .dirfd = -1,
 	};
-	upper_ids_init(&o.ids, false);
+	upper_ids_init(&o.ids, single_id);
 	int r = view_list(v, "", true, write_hit, &o);
 	if (r == 0)
 		r = finish_dirs(&o);
@@ -199,4 +202,18 @@ int layer_write_view(
 	free(o.dirs);
 	close_ptr(&o.dirfd);
 	return r < 0 ? -1 : 0;
+}
+
+int layer_write_view(
+        const struct treeview *v, const int *fds, int destfd, bool keep_owner, struct error *err)
+{
+	return write_view(v, fds, destfd, keep_owner, false, false, err);
+}
+
+int layer_plain_root(
+        const struct treeview *v, const int *fds, int destfd, bool single_id, struct error *err)
+{
+	if (layer_prepare_upper(destfd, v, single_id, err) < 0)
+		return -1;
+	return write_view(v, fds, destfd, true, true, single_id, err);
 }

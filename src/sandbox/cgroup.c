@@ -128,8 +128,9 @@ int cgroup_make(uint32_t id, uint64_t memory_max, uint64_t pids_max, uint64_t cp
 	return 0;
 }
 
-bool cgroup_end(struct cgroup *c)
+bool cgroup_end(struct cgroup *c, uint64_t *ret_peak)
 {
+	*ret_peak = 0;
 	if (c->fd < 0)
 		return false;
 	_cleanup_free_ char *events = NULL;
@@ -138,6 +139,9 @@ bool cgroup_end(struct cgroup *c)
 		const char *p = strstr(events, "oom_kill ");
 		oom = p && strtoul(p + 9, NULL, 10) > 0;
 	}
+	_cleanup_free_ char *peak = NULL;
+	if (read_text(c->fd, "memory.peak", &peak) >= 0)
+		*ret_peak = strtoull(peak, NULL, 10);
 	close_ptr(&c->fd);
 	(void)unlinkat(c->parent_fd, c->name, AT_REMOVEDIR);
 	close_ptr(&c->parent_fd);

@@ -402,6 +402,7 @@ int sandbox_wait(struct sandbox_process *p, int *ret_exit, struct error *err)
 		}
 		*ret_exit = m.status;
 		p->oom_killed = m.oom;
+		p->memory_peak = m.peak;
 		break;
 	}
 	close_ptr(&p->status_fd);

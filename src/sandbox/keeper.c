@@ -55,9 +55,10 @@ static void scratch_name(char *buf, size_t n, uint32_t id)
 	snprintf(buf, n, "step-%u", id);
 }
 
-static void send_exit(int sock, int status, bool oom)
+static void send_exit(int sock, int status, bool oom, uint64_t peak)
 {
-	struct wire_report_msg m = {.report = WIRE_EXIT, .status = status, .oom = oom};
+	struct wire_report_msg m = {
+	        .report = WIRE_EXIT, .status = status, .oom = oom, .peak = peak};
 	(void)!wire_send(sock, &m, sizeof(m), NULL, 0); /* a builder that gave up reads no more */
 }
 
@@ -69,7 +70,7 @@ static void send_failure(int sock, const struct error *err)
 	memcpy(m.text, err->msg, n);
 	snprintf(m.text + n + 1, sizeof(m.text) - n - 1, "%s", str_or_empty(err->hint));
 	(void)!wire_send(sock, &m, sizeof(m), NULL, 0);
-	send_exit(sock, 1, false);
+	send_exit(sock, 1, false, 0);
 }
 
 static pid_t fork_into(unsigned long namespaces)
@@ -195,7 +196,8 @@ static void start_step(struct keeper *k, const struct wire_order_msg *m, int soc
 	if (pid < 0) {
 		send_failure(sock, &err);
 		close(sock);
-		cgroup_end(&cg);
+		uint64_t peak;
+		(void)cgroup_end(&cg, &peak);
 		return;
 	}
 	add_running(k, (struct running){m->id, pid, sock, cg});
@@ -279,9 +281,10 @@ static void finished(struct keeper *k, size_t i, int wstatus)
 	end_helpers(k, r.id);
 	char name[24];
 	scratch_name(name, sizeof(name), r.id);
-	bool oom = cgroup_end(&r.cgroup);
-	send_exit(
-	        r.sock, WIFSIGNALED(wstatus) ? 128 + WTERMSIG(wstatus) : WEXITSTATUS(wstatus), oom);
+	uint64_t peak;
+	bool oom = cgroup_end(&r.cgroup, &peak);
+	send_exit(r.sock, WIFSIGNALED(wstatus) ? 128 + WTERMSIG(wstatus) : WEXITSTATUS(wstatus),
+	        oom, peak);
 	close(r.sock);
 	/* After the answer: the builder goes on meanwhile. What fails here goes with the staging
 	 * directory. */

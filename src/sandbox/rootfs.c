@@ -39,7 +39,7 @@ static int overlay_error(int r, size_t n, struct error *err)
 	if (r == -EPERM || r == -ENODEV)
 		return err_hint(err,
 		        "the kernel needs overlay mounts in user namespaces (5.11 or newer, "
-		        "module overlay loaded)");
+		        "module overlay loaded); STRAKE_OVERLAY=copy does without");
 	if (r == -EINVAL)
 		return err_hint(err, "the store's file system cannot serve overlay mounts: put "
 		                     "STRAKE_STORE on ext4, xfs, btrfs or tmpfs");
@@ -307,9 +307,35 @@ static int make_stub(
 	return 0;
 }
 
+/* ready_root - mount points that are missing go into the root itself. */
+static int ready_root(struct step *s, struct error *err)
+{
+	const struct sandbox_spec *spec = &s->spec;
+	_cleanup_close_ int root = sys_bind_clone(spec->ready_root_fd, "", false);
+	if (root < 0)
+		return err_sys(err, root, "cannot mount the root file system");
+	struct stub st = {.fd = -1, .probe = root};
+	size_t n = ARRAY_SIZE(fixed) + spec->n_mounts;
+	_cleanup_free_ struct point *p = new0(struct point, n);
+	if (fixed_points(s, &st, p, err) < 0 || user_points(s, &st, p + ARRAY_SIZE(fixed), err) < 0)
+		return -1;
+	for (size_t i = 0; i < n; i++) {
+		if (!needs_stub(&p[i]))
+			continue;
+		int r = ready_root_note(s, root, &p[i].at);
+		_cleanup_close_ int fd = r < 0 ? r : resolve_make(root, &p[i].at, p[i].is_dir);
+		if (fd < 0 && fd != -EEXIST)
+			return err_sys(err, fd, "cannot make the mount point /%s", p[i].at.path);
+	}
+	s->root_mount = take_fd(&root);
+	return 0;
+}
+
 int step_build_rootfs(struct step *s, struct error *err)
 {
 	const struct sandbox_spec *spec = &s->spec;
+	if (spec->has_ready_root)
+		return ready_root(s, err);
 	struct stub st = {-1, -1};
 	_cleanup_close_ int empty = -1, probe = -1;
 	size_t n = spec->n_layers;

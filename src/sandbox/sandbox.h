@@ -50,6 +50,11 @@ struct sandbox_spec {
 	int upper_fd, work_fd; /* directories of one file system; upper_fd < 0: read-only rootfs */
 	bool upper_used; /* a container's: not empty, so mount points are looked for in it too */
 	bool read_only_rootfs;
+	/* A root that is ready, instead of layers and upper directory: where no overlay can be
+	 * mounted. Missing mount points are made in it and noted in the file made_fd; once the step
+	 * is over the caller takes them away by sandbox_unmake(). */
+	bool has_ready_root;
+	int ready_root_fd, made_fd;
 	/* process */
 	const struct strv *argv,
 	        *env;             /* env as the image has it; PATH and HOME are filled in here */
@@ -111,9 +116,11 @@ static inline void sandbox_context_freep(struct sandbox_context **c)
 }
 
 struct sandbox_process {
-	int pidfd;       /* to poll: readable when all is over, the step's pid namespace is dead */
-	int status_fd;   /* private */
-	bool oom_killed; /* after sandbox_wait */
+	int pidfd;     /* to poll: readable when all is over, the step's pid namespace is dead */
+	int status_fd; /* private */
+	/* after sandbox_wait, of a step with limits */
+	bool oom_killed;
+	uint64_t memory_peak; /* bytes; 0: unknown */
 	struct sandbox_context *context;
 	uint32_t id;
 };
@@ -126,6 +133,10 @@ int sandbox_start(struct sandbox_context *c, const struct sandbox_spec *spec,
  */
 int sandbox_wait(struct sandbox_process *p, int *ret_exit, struct error *err) must_check;
 void sandbox_kill(struct sandbox_process *p, int sig); /* SIGKILL: the whole pid namespace dies */
+
+/* sandbox_unmake - what a step with a ready root made as mount points, if it is still empty; its
+ * directories get their time back if nothing else changed them. */
+int sandbox_unmake(int root_fd, int made_fd, struct error *err) must_check;
 
 /* sandbox_helper_main - called by main() before anything else when argv[0] says so; never returns
  * to the caller's flow: returns the exit code. */

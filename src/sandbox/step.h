@@ -22,6 +22,7 @@ struct step_mount {
 	char *path;         /* target in the rootfs, free of links; relative */
 };
 
+struct resolved;
 #define STEP_N_DEVICES 6
 struct step {
 	struct sandbox_spec spec;
@@ -59,6 +60,8 @@ int step_scratch_dir(struct step *s, const char *name, struct error *err) must_c
 int step_overlay(struct step *s, const int *lowers, size_t n, int upper, int work, bool read_only,
         struct error *err) must_check;
 int step_build_rootfs(struct step *s, struct error *err) must_check;
+/* ready_root.c: spec.ready_root_fd as the root. note: before the missing part of r is made. */
+int ready_root_note(struct step *s, int root, const struct resolved *r) must_check; /* -errno */
 /* resolve.c: where a path leads inside a root, made of existing and missing parts. */
 struct resolved {
 	char *path;      /* relative, free of links, no trailing slash; "" for the root */

@@ -89,6 +89,7 @@ void wire_encode(const struct sandbox_spec *s, struct strbuf *b, struct wire_fds
 	put64(b, s->upper_used);
 	put64(b, s->init);
 	put64(b, s->single_id);
+	put64(b, s->has_ready_root);
 	put64(b, s->n_mounts);
 	put_fd(f, s->stdin_fd);
 	put_fd(f, s->stdout_fd);
@@ -97,6 +98,8 @@ void wire_encode(const struct sandbox_spec *s, struct strbuf *b, struct wire_fds
 	put_fd(f, s->work_fd);
 	put_fd(f, s->notify_fd > 0 ? s->notify_fd : -1);
 	put_fd(f, s->owners_fd);
+	put_fd(f, s->has_ready_root ? s->ready_root_fd : -1);
+	put_fd(f, s->has_ready_root ? s->made_fd : -1);
 	for (size_t i = 0; i < s->n_layers; i++)
 		put_fd(f, s->layer_fds[i]);
 	for (size_t i = 0; i < s->n_mounts; i++)
@@ -226,6 +229,7 @@ int wire_decode(const char *blob, size_t n, const struct wire_fds *fds, struct s
 	s.upper_used = get64(&r);
 	s.init = get64(&r);
 	s.single_id = get64(&r);
+	s.has_ready_root = get64(&r);
 	s.n_mounts = get_count(&r, 64);
 	s.stdin_fd = get_fd(&r);
 	s.stdout_fd = get_fd(&r);
@@ -234,6 +238,8 @@ int wire_decode(const char *blob, size_t n, const struct wire_fds *fds, struct s
 	s.work_fd = get_fd(&r);
 	s.notify_fd = get_fd(&r);
 	s.owners_fd = get_fd(&r);
+	s.ready_root_fd = get_fd(&r);
+	s.made_fd = get_fd(&r);
 	s.layer_fds = get_fds(&r, s.n_layers);
 	struct sandbox_mount *m = new0(struct sandbox_mount, s.n_mounts);
 	s.mounts = m;

@@ -38,6 +38,7 @@ struct wire_report_msg {
 	uint32_t class;  /* ERROR: enum err_class */
 	int32_t errnum;  /* ERROR */
 	uint32_t oom;    /* EXIT: the cgroup's memory limit killed something */
+	uint64_t peak;   /* EXIT: most memory in use; 0: unknown */
 	char text[4000]; /* ERROR: message NUL hint NUL */
 };
 

@@ -11,6 +11,8 @@ import pytest
 
 from conftest import executed, mounts_below, processes_with, wait_for
 
+pytestmark = pytest.mark.single
+
 MOMENTS = int(os.environ.get("STRAKE_CRASHES", "12"))
 TEXT = """\
 FROM busybox AS a

@@ -1,7 +1,10 @@
 """The ladder of privilege modes: root, subordinate ids, a single id. The same Dockerfile must give
 the same image in each."""
 
+import io
 import os
+import shutil
+import tarfile
 import tempfile
 
 import pytest
@@ -134,6 +137,55 @@ def test_without_namespaces(each):
         assert other.code == 1 and "written with other rights" in other.err
         assert "STRAKE_STORE=" in other.err
     each(errors, ["none"])
+
+
+ROOTS = """FROM busybox AS other
+RUN echo hi >/bindme && mkdir /old && echo 1 >/old/a && echo 2 >/old/b && echo keep >/file && ln /file /hard
+FROM other
+RUN echo >>/etc/passwd && mkdir -p /data && chown 7:8 /data && touch /data/f && ln -s f /data/l && \
+    chown -h 9:9 /data/l && chmod 2775 /data && rm /old/a && echo changed >/hard
+RUN rm -rf /old && mkdir /old && echo new >/old/c && rm -rf /tmp && ln -s /data /tmp && mkdir -p /d/e/f && \
+    mv /data/f /d/moved && chmod 711 /
+RUN --mount=type=tmpfs,target=/new/tmp --mount=type=bind,from=other,source=/bindme,target=/b \
+    --mount=type=bind,from=other,target=/x,rw --mount=type=cache,target=/c \
+    cat /b /x/bindme && echo >/x/thrown && mkdir /new2 && test -d /new/tmp && test ! -e /old/b
+COPY --chown=5 Dockerfile /d/
+USER 33:33
+RUN test "$(stat -c %u:%g /d/Dockerfile /data /data/l | xargs)" = "5:5 7:8 9:9" && test ! -e /new && \
+    test ! -e /b && mkdir -p /var/tmp/mine && echo >/var/tmp/mine/x
+"""
+
+
+@pytest.mark.single
+@pytest.mark.parametrize("kind", ["copy", "fuse"])
+def test_same_layers_without_the_kernels_overlay(strake, kind):
+    if kind == "fuse" and not (shutil.which("fuse-overlayfs") and can_use_fuse(strake)):
+        pytest.skip("no fuse-overlayfs, or no /dev/fuse")
+    text = ROOTS.replace("USER 33:33\nRUN test", "USER 33:33\nRUN chmod 777 /var/tmp 2>/dev/null; test")
+    text = text.replace("chmod 711 /\n", "chmod 711 / && mkdir -p /var/tmp && chmod 1777 /var/tmp\n")
+    kernel = strake.image(dockerfile=text, name="kernel")
+    strake.env["STRAKE_STORE"] = strake.store = os.path.join(strake.dir, "store2")
+    strake.env["STRAKE_OVERLAY"] = kind
+    other = strake.image(dockerfile=text, name="other")
+    assert len(kernel.layers) == len(other.layers)
+    assert contents(kernel.tree()) == contents(other.tree())
+    # (fuse-overlayfs gives copied-up directories a new date, so that they are in layers unchanged)
+    for i in range(len(kernel.layers) if kind == "copy" else 0):
+        assert layer(kernel, i) == layer(other, i), "layer %d" % i
+    assert (other.tree()["data"].uid, other.tree()["data/l"].uid) == (7, 9)
+    info = strake.run("info")
+    assert kind + " (STRAKE_OVERLAY)" in info.out
+
+
+def can_use_fuse(strake):
+    return strake.user.is_root or os.stat("/dev/fuse").st_mode & 0o006 == 0o006
+
+
+def layer(image, index):
+    """What one layer's tree digest covers, whiteouts included."""
+    with tarfile.open(fileobj=io.BytesIO(image.layer_tar(index))) as tar:
+        return {m.name: (m.type, m.mode, m.uid, m.gid, m.size, m.linkname,
+                         tar.extractfile(m).read() if m.isreg() else b"") for m in tar}
 
 
 def test_single_says_so(each):

@@ -18,6 +18,8 @@ import pytest
 
 from conftest import steps
 
+pytestmark = pytest.mark.single
+
 B = "FROM busybox\n"
 
 
