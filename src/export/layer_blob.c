@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 
 #define RECORD_VERIFIED "layer-blob"
+#define BLAME_BUFFER ((size_t)256 << 10)
 
 /* --- verifying sink -------------------------------------------------------------------------- */
 
@@ -373,12 +374,30 @@ int export_unpack_stream(struct store *s, struct store_lease *l, const struct di
 	return store_layer_publish(s, l, name, &tree, diff_id, size, false, ret, err);
 }
 
+/* blame_blob - whoever unpacks damaged bytes stumbles before the end, where their digest would be
+ * looked at: read on to it, so that the blob is set aside and the next attempt fetches another. */
+static int blame_blob(struct store *s, const struct digest *d, struct error *err)
+{
+	_cleanup_reader_ struct reader *raw = NULL;
+	_cleanup_error_ struct error e = ERROR_INIT;
+	_cleanup_free_ char *buf = xmalloc(BLAME_BUFFER);
+	ssize_t n = store_blob_reader(s, d, &raw, &e);
+	while (n >= 0 && (n = reader_read(raw, buf, BLAME_BUFFER, &e)) > 0)
+		;
+	if (n >= 0 || e.class != ERR_INTEGRITY)
+		return -1; /* the bytes are what they were: the error is about what they say */
+	(void)err_wrap(&e, "%s", err->msg);
+	error_move(err, &e);
+	return -1;
+}
+
 int export_unpack_layer(struct store *s, struct store_lease *l, const struct digest *diff_id,
         const struct oci_descriptor *blob, const struct store_layer **ret, struct error *err)
 {
 	struct reader *raw = NULL;
-	if (store_blob_reader(s, &blob->digest, &raw, err) < 0 ||
-	        export_unpack_stream(s, l, diff_id, raw, ret, err) < 0)
+	if (store_blob_reader(s, &blob->digest, &raw, err) < 0)
 		return -1;
+	if (export_unpack_stream(s, l, diff_id, raw, ret, err) < 0)
+		return blame_blob(s, &blob->digest, err);
 	return export_remember_blob(s, diff_id, blob, err);
 }
