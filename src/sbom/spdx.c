@@ -79,9 +79,17 @@ static json_t *supplier(const struct sbom_package *p)
 {
 	if (!p->supplier)
 		return json_str("NOASSERTION");
-	/* rpm's vendors are organisations; the others name who maintains. */
-	_cleanup_free_ char *text = xasprintf(
-	        "%s: %s", str_eq(p->type, "rpm") ? "Organization" : "Person", p->supplier);
+	/* rpm's vendors are organisations; the others name who maintains. "Name <address>" is
+	 * written "Name (address)" here. */
+	const char *kind = str_eq(p->type, "rpm") ? "Organization" : "Person";
+	const char *open = strstr(p->supplier, " <");
+	size_t n = strlen(p->supplier);
+	_cleanup_free_ char *text = NULL;
+	if (open && p->supplier[n - 1] == '>')
+		text = xasprintf("%s: %.*s (%.*s)", kind, (int)(open - p->supplier), p->supplier,
+		        (int)(p->supplier + n - 1 - (open + 2)), open + 2);
+	else
+		text = xasprintf("%s: %s", kind, p->supplier);
 	return json_str(text);
 }
 

@@ -226,6 +226,7 @@ static void spdx(void)
 	        "node_modules/a/package.json");
 	sbom_parse_npm(&s, END("{\"name\":\"b\",\"version\":\"1\",\"license\":\"SEE LICENSE\"}"),
 	        "node_modules/b/package.json");
+	sbom_parse_apk(&s, END("P:c\nV:1\nm:Natanael Copa <n@example.org>\n"), "installed");
 	strv_add(&s.notes, "a note");
 	_cleanup_json_ json_t *j = sbom_spdx(&s, "n", "2026-11-21T06:00:00.5Z");
 	json_t *creation = json_get_obj(j, "creationInfo"),
@@ -235,12 +236,14 @@ static void spdx(void)
 	        "namespace");
 	is_str(json_get_str(creation, "created"), "2026-11-21T06:00:00Z", "whole seconds");
 	is_str(json_get_str(creation, "comment"), "a note", "notes");
-	is_int(json_array_size(packages), 3, "the image and two packages");
+	is_int(json_array_size(packages), 4, "the image and three packages");
+	is_str(json_get_str(json_array_get(packages, 3), "supplier"),
+	        "Person: Natanael Copa (n@example.org)", "an address in SPDX's form");
 	const json_t *a = json_array_get(packages, 1), *b = json_array_get(packages, 2);
 	is_str(json_get_str(a, "licenseDeclared"), "(MIT OR Apache-2.0)", "a licence expression");
 	is_str(json_get_str(b, "licenseDeclared"), "NOASSERTION", "free text is none");
 	is_str(json_get_str(b, "licenseComments"), "declared as: SEE LICENSE", "but is kept");
-	is_int(json_array_size(json_get_array(j, "relationships")), 3, "relations");
+	is_int(json_array_size(json_get_array(j, "relationships")), 4, "relations");
 	sbom_release(&s);
 }
 
