@@ -753,9 +753,9 @@ static int put_out(struct build *b, struct output_spec *s, struct built *v,
 	for (size_t i = 0; i < n; i++)
 		images[i] = (struct export_image){
 		        &v[i].config, v[i].json, names, v[i].attests, v[i].n_attests};
-	if (v[0].n_attests && (s->kind & (OUT_DOCKER | OUT_TAR | OUT_LOCAL)))
+	if (v[0].n_attests && s->kind == OUT_DOCKER)
 		ui_step_note(b->ui, UI_EXPORT,
-		        "attestations go into OCI layouts and registries only: not into %s",
+		        "a docker archive has no place for attestations: not in %s",
 		        s->dest ? s->dest : "the engine");
 	if (rc >= 0 && s->push) {
 		rc = push_one(b, s, images, &names, desc, err);

@@ -18,7 +18,7 @@ struct export_image {
 	const struct oci_image *config;               /* complete */
 	const char *config_json;                      /* exact bytes of the config blob */
 	struct strv names;                            /* canonical references; may be empty */
-	const struct image_attestation *attestations; /* go into OCI and REGISTRY outputs alone */
+	const struct image_attestation *attestations; /* in all outputs but DOCKER */
 	size_t n_attestations;
 };
 enum export_annotation_kind {

@@ -164,6 +164,47 @@ static int tar_one(void *ctx, const struct view_hit *hit)
 	return e.type == TREE_REG ? copy_content(j, hit, hit->entry->path, e.size) : 0;
 }
 
+/* --- statements among the files -------------------------------------------------------------- */
+
+struct subject_job {
+	const struct rootfs *r;
+	json_t *subjects;
+};
+
+static int add_subject(void *ctx, const struct view_hit *hit)
+{
+	struct subject_job *j = ctx;
+	char hex[DIGEST_HEX_MAX];
+	const struct tree_entry *e = view_content(&j->r->view, hit);
+	if (!e || e->type != TREE_REG || !e->has_digest)
+		return 0;
+	json_t *o = json_object(), *d = json_object();
+	json_object_set_new(d, "sha256", json_str(digest_hex(&e->sha256, hex)));
+	json_object_set_new(o, "name", json_str(hit->entry->path));
+	json_object_set_new(o, "digest", d);
+	json_array_append_new(j->subjects, o);
+	return 0;
+}
+
+/* file_statement - one statement about all files of the image. */
+static int file_statement(const struct rootfs *r, const struct image_attestation *a,
+        const char **ret_name, char **ret_text, struct error *err)
+{
+	struct view_hit hit;
+	const char *name = image_statement_file(a);
+	if (view_lookup(&r->view, name, &hit)) {
+		(void)err_set(err, ERR_USAGE,
+		        "the attestation %s cannot stand beside a file of the image of that name",
+		        name);
+		return err_hint(err, "leave out --provenance and --sbom for this output");
+	}
+	struct subject_job j = {r, json_array()};
+	(void)view_list(&r->view, "", true, add_subject, &j);
+	*ret_name = name;
+	*ret_text = image_statement_about(a, j.subjects);
+	return 0;
+}
+
 static char *platform_dir(const struct oci_platform *p)
 {
 	char buf[128];
@@ -190,6 +231,15 @@ static int tar_image(struct store *s, struct store_lease *l, const struct export
 	        .r = &r, .o = o, .prefix = prefix, .out = out, .links = MAP_INIT(free), .err = err};
 	int rc = view_list(&r.view, "", true, tar_one, &j);
 	map_release(&j.links);
+	for (size_t i = 0; i < image->n_attestations && rc == 0; i++) {
+		const char *name;
+		_cleanup_free_ char *text = NULL;
+		rc = file_statement(&r, &image->attestations[i], &name, &text, err);
+		_cleanup_free_ char *path = rc < 0 ? NULL : xasprintf("%s%s", prefix, name);
+		if (rc == 0)
+			rc = tar_write_file(path, text, strlen(text), 0600,
+			        o->rewrite_timestamp ? o->epoch : 0, out, err);
+	}
 	return rc;
 }
 
@@ -245,6 +295,15 @@ static int local_image(struct store *s, struct store_lease *l, const struct expo
 	/* The files are the caller's, as docker's are. */
 	if (layer_write_view(&r.view, r.fds, destfd, false, err) < 0)
 		return -1;
+	for (size_t i = 0; i < image->n_attestations; i++) {
+		const char *name;
+		_cleanup_free_ char *text = NULL;
+		if (file_statement(&r, &image->attestations[i], &name, &text, err) < 0)
+			return -1;
+		int rc = sys_write_file_atomic(destfd, name, text, strlen(text), 0600);
+		if (rc < 0)
+			return err_sys(err, rc, "write %s", name);
+	}
 	if (!o->rewrite_timestamp)
 		return 0;
 	struct clamp_job j = {.destfd = destfd, .epoch = o->epoch, .err = err};

@@ -50,14 +50,21 @@ static char *subject_name(const char *name, const struct oci_platform *platform)
 	return strbuf_detach(&b);
 }
 
+char *image_statement_about(const struct image_attestation *a, json_t *subjects)
+{
+	_cleanup_json_ json_t *o = json_object();
+	set(o, "_type", "https://in-toto.io/Statement/v0.1");
+	set(o, "predicateType", a->type);
+	json_object_set_new(o, "subject", subjects);
+	json_object_set_new(o, "predicate", json_deep_copy(a->predicate));
+	return json_compact(o);
+}
+
 char *image_statement(const struct image_attestation *a, const struct strv *names,
         const struct oci_platform *platform, const struct digest *manifest)
 {
 	char hex[DIGEST_HEX_MAX];
-	_cleanup_json_ json_t *o = json_object();
 	json_t *subjects = json_array();
-	set(o, "_type", "https://in-toto.io/Statement/v0.1");
-	set(o, "predicateType", a->type);
 	digest_hex(manifest, hex);
 	for (size_t i = 0; i < MAX(names->n, (size_t)1); i++) {
 		_cleanup_free_ char *name =
@@ -65,9 +72,14 @@ char *image_statement(const struct image_attestation *a, const struct strv *name
 		json_array_append_new(subjects, json_pack("{s:o,s:{s:s}}", "name", json_str(name),
 		                                        "digest", "sha256", hex));
 	}
-	json_object_set_new(o, "subject", subjects);
-	json_object_set_new(o, "predicate", json_deep_copy(a->predicate));
-	return json_compact(o);
+	return image_statement_about(a, subjects);
+}
+
+const char *image_statement_file(const struct image_attestation *a)
+{
+	return str_eq(a->type, ATTEST_PROVENANCE) ? "provenance.json"
+	       : str_eq(a->type, ATTEST_SPDX)     ? "sbom.spdx.json"
+	                                          : "attestation.json";
 }
 
 static json_t *type_annotation(const char *type)

@@ -24,6 +24,11 @@ struct image_attestation {
 /* image_statement - names: canonical references of the image; manifest: what is spoken of. */
 char *image_statement(const struct image_attestation *a, const struct strv *names,
         const struct oci_platform *platform, const struct digest *manifest) must_check;
+/* image_statement_about - the same about anything: subjects is an array of {name, digest}, taken.
+ */
+char *image_statement_about(const struct image_attestation *a, json_t *subjects) must_check;
+/* image_statement_file - the name a statement has among the files of an image. */
+const char *image_statement_file(const struct image_attestation *a);
 /* image_statement_descriptor - of a statement's text, as a layer. */
 void image_statement_descriptor(
         const struct image_attestation *a, const char *text, struct oci_descriptor *ret);

@@ -2,10 +2,12 @@
 the metadata file."""
 
 import base64
+import hashlib
 import json
 import os
 import sqlite3
 import struct
+import tarfile
 
 from test_platforms import HOST, index_of
 
@@ -254,6 +256,26 @@ def test_pushed_with_the_image(strake, registry, tool):
     assert listed["mediaType"].endswith("index.v1+json")
     assert listed["manifests"][0]["artifactType"] == "application/vnd.in-toto+json"
     assert raw("%s@%s" % (name, listed["manifests"][0]["digest"]))["subject"]["digest"] == digest
+
+
+def test_files_of_local_and_tar(strake):
+    strake.write("f", "x")
+    local, tar = strake.path("local"), strake.path("t.tar")
+    archive = strake.path("d.tar")
+    result = strake.build("--provenance", "--sbom", "-o", local, "-o", "type=tar,dest=" + tar, "-o",
+                          "type=docker,dest=" + archive, dockerfile="FROM scratch\nCOPY f /d/f\n")
+    assert "a docker archive has no place for attestations" in result.err
+    subject = [{"name": "d/f", "digest": {"sha256": hashlib.sha256(b"x").hexdigest()}}]
+    with tarfile.open(tar) as t:
+        for name, kind in (("provenance.json", SLSA), ("sbom.spdx.json", SPDX)):
+            inside = json.load(t.extractfile(name))
+            with open(os.path.join(local, name)) as f:
+                beside = json.load(f)
+            for statement in (inside, beside):
+                assert statement["predicateType"] == kind and statement["subject"] == subject
+    failed = strake.build("--sbom", "-o", local, check=False,
+                          dockerfile="FROM scratch\nCOPY f /sbom.spdx.json\n")
+    assert failed.code == 2 and "sbom.spdx.json cannot stand beside" in failed.err, failed
 
 
 def test_annotations_by_type_and_platform(strake):
