@@ -84,7 +84,8 @@ int build_enter(struct build *b, struct error *err)
 		nofile.rlim_cur = nofile.rlim_max;
 		(void)setrlimit(RLIMIT_NOFILE, &nofile);
 	}
-	b->pool = pool_new((unsigned)MAX(sysconf(_SC_NPROCESSORS_ONLN), 1));
+	if (!b->pool)
+		b->pool = pool_new((unsigned)MAX(sysconf(_SC_NPROCESSORS_ONLN), 1));
 	b->sandbox = sandbox_context_new(store_lease_dirfd(b->lease));
 	ui_live(b->ui);
 	return 0;
