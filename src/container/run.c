@@ -415,17 +415,24 @@ static bool from_pipe(struct run *r, int i)
 	return n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR));
 }
 
-static void say_started(struct run *r)
+/* note_running - once before the command is executed, so that one which prints before we have heard
+ * of its start is found exited, not created, should we be killed in between; once after. */
+static void note_running(struct run *r)
 {
 	_cleanup_error_ struct error ignored = ERROR_INIT;
+	struct container_state st = {
+	        .status = CONTAINER_RUNNING, .started = container_now(), .ports = r->ports};
+	r->started_at = st.started;
+	if (container_state_write(r->c->dirfd, &st, &ignored) < 0)
+		log_write("%s", ignored.msg);
+}
+
+static void say_started(struct run *r)
+{
 	if (r->started)
 		return;
 	r->started = true;
-	r->started_at = container_now();
-	struct container_state st = {
-	        .status = CONTAINER_RUNNING, .started = r->started_at, .ports = r->ports};
-	if (container_state_write(r->c->dirfd, &st, &ignored) < 0)
-		log_write("%s", ignored.msg);
+	note_running(r);
 	if (r->o->started)
 		r->o->started(r->o->ctx);
 }
@@ -671,7 +678,7 @@ static void finish(struct run *r, int rc, int exit_code, const struct error *err
 	        .exit_code = exit_code,
 	        .oom_killed = r->proc.oom_killed,
 	        .error = rc < 0 ? err->msg : NULL,
-	        .started = r->started_at,
+	        .started = r->started ? r->started_at : 0,
 	        .finished = r->started ? container_now() : 0};
 	if (!r->c || r->c->dirfd < 0 || r->lock < 0)
 		return;
@@ -703,6 +710,8 @@ int container_start(struct store *s, const char *id, const struct container_run_
 	int rc = prepare(&r, id, err);
 	if (rc >= 0)
 		rc = signals_begin(err);
+	if (rc >= 0)
+		note_running(&r);
 	if (rc >= 0)
 		rc = start_command(&r, err);
 	if (rc >= 0) {

@@ -19,6 +19,8 @@ import pytest
 
 from conftest import free_port, wait_for
 
+OFF = "--network=none"  # most tests need no network, and its start takes time
+
 IMAGE = """FROM busybox
 RUN mkdir -p /app/sub && echo one >/app/one && echo two >/app/sub/two && ln -s /app/one /link \\
  && ln -s /app /applink && mkdir /vol && echo seed >/vol/seed && chmod 700 /vol
@@ -45,7 +47,7 @@ def state(strake, name):
 
 def test_builder_pattern(box):
     """The article's build.sh: build, create, cp out, rm, and the second image from the result."""
-    ident = box.run("create", "--network=none", "--name", "extract", "box").out.strip()
+    ident = box.run("create", OFF, "--name", "extract", "box").out.strip()
     assert len(ident) == 64 and int(ident, 16)
     box.run("cp", "extract:/app", box.path("app"))
     assert open(box.path("app/sub/two")).read() == "two\n"
@@ -55,12 +57,12 @@ def test_builder_pattern(box):
     box.write("Dockerfile.2", "FROM busybox\nCOPY app /app\nCMD [\"cat\", \"/app/one\"]\n",
               root=box.path(""))
     box.build("-t", "second", "-f", box.path("Dockerfile.2"), context=box.path(""))
-    assert box.run("run", "--network=none", "--rm", "second").out == "one\n"
+    assert box.run("run", OFF, "--rm", "second").out == "one\n"
     assert box.run("rmi", "box").out.startswith("Untagged: ")
 
 
 def test_life_of_a_container(box):
-    box.run("create", "--network=none", "--name", "c", "-e", "WHO=you", "-l", "a=b", "box")
+    box.run("create", OFF, "--name", "c", "-e", "WHO=you", "-l", "a=b", "box")
     assert state(box, "c")["Status"] == "created"
     assert names(box) == set() and names(box, "-a") == {"c"}
     result = box.run("start", "-a", "c", check=False)
@@ -78,30 +80,30 @@ def test_life_of_a_container(box):
 
 
 def test_what_is_written_stays(box):
-    box.run("run", "--network=none", "--name", "c", "box", "sh", "-c", "echo mine >/app/mine; rm /app/one; "
+    box.run("run", OFF, "--name", "c", "box", "sh", "-c", "echo mine >/app/mine; rm /app/one; "
             "echo more >>/vol/seed; stat -c %a /vol")
     box.run("cp", "c:/app", box.path("a"))
     assert sorted(os.listdir(box.path("a"))) == ["mine", "sub"]
     box.run("cp", "c:/vol/seed", box.path("seed"))
     assert open(box.path("seed")).read() == "seed\nmore\n"
-    again = box.run("run", "--network=none", "--rm", "--name", "d", "box", "ls", "/app")
+    again = box.run("run", OFF, "--rm", "--name", "d", "box", "ls", "/app")
     assert again.out == "one\nsub\n", "another container sees nothing of it"
     assert names(box, "-a") == {"c"}, "--rm leaves nothing"
 
 
 def test_names(box):
-    box.run("create", "--network=none", "--name", "c", "box")
-    result = box.run("create", "--network=none", "--name", "c", "box", check=False)
+    box.run("create", OFF, "--name", "c", "box")
+    result = box.run("create", OFF, "--name", "c", "box", check=False)
     assert result.code == 2 and "in use" in result.err and "strake rm c" in result.err
-    assert box.run("create", "--network=none", "--name", "-x", "box", check=False).code == 2
-    other = box.run("create", "--network=none", "box").out.strip()
+    assert box.run("create", OFF, "--name", "-x", "box", check=False).code == 2
+    other = box.run("create", OFF, "box").out.strip()
     assert box.run("rm", other[:12], "c").out == "%s\nc\n" % other[:12]
     result = box.run("start", "nobody", check=False)
     assert result.code == 1 and "no such container: nobody" in result.err
 
 
 def test_detached(box):
-    ident = box.run("run", "--network=none", "-d", "--name", "d", "box", "sh", "-c",
+    ident = box.run("run", OFF, "-d", "--name", "d", "box", "sh", "-c",
                     "trap 'echo bye; exit 5' TERM; echo up; while :; do sleep 0.05; done").out
     assert len(ident.strip()) == 64
     assert names(box) == {"d"} and state(box, "d")["Running"] is True
@@ -120,16 +122,17 @@ def test_detached(box):
     assert box.run("wait", "d").out == "137\n"
     assert box.run("kill", "d", check=False).code == 1, "it does not run"
     assert box.run("stop", "d").code == 0
-    assert box.run("run", "--network=none", "-d", "--rm", "--name", "e", "box", "sleep", "100").code == 0
+    assert box.run("run", OFF, "-d", "--rm", "--name", "e", "box", "sleep", "100").code == 0
     box.run("rm", "-f", "e", "d")
     assert names(box, "-a") == set()
 
 
 def test_killed_supervisor(box):
-    process = box.popen("run", "--network=none", "--name", "k", "box", "sh", "-c", "echo up; exec sleep 1000",
+    process = box.popen("run", OFF, "--name", "k", "box", "sh", "-c", "echo up; exec sleep 1000",
                         stdout=subprocess.PIPE)
     assert process.stdout.readline() == b"up\n"
-    rm = box.popen("run", "--network=none", "--rm", "--name", "gone", "box", "sh", "-c", "echo up; exec sleep 1000",
+    rm = box.popen("run", OFF, "--rm", "--name", "gone", "box", "sh", "-c",
+                   "echo up; exec sleep 1000",
                    stdout=subprocess.PIPE)
     assert rm.stdout.readline() == b"up\n"
     for victim in (process, rm):
@@ -137,15 +140,15 @@ def test_killed_supervisor(box):
         assert victim.wait() == -9
         assert victim.stdout.read() == b"", "the command died with it"
     assert state(box, "k")["Status"] == "exited" and state(box, "k")["ExitCode"] == 137
-    box.run("create", "--network=none", "--name", "next", "box")
+    box.run("create", OFF, "--name", "next", "box")
     assert "gone" not in names(box, "-a"), "--rm of a killed one is made good by the next"
     box.run("rm", "k", "next")
 
 
 def test_exit_codes(box):
-    assert box.run("run", "--network=none", "--rm", "box", "nope", check=False).code == 127
-    assert box.run("run", "--network=none", "--rm", "box", "/app", check=False).code == 126
-    assert box.run("run", "--network=none", "--rm", "no-such-image.invalid/x", check=False).code == 125
+    assert box.run("run", OFF, "--rm", "box", "nope", check=False).code == 127
+    assert box.run("run", OFF, "--rm", "box", "/app", check=False).code == 126
+    assert box.run("run", OFF, "--rm", "no-such-image.invalid/x", check=False).code == 125
     assert box.run("run", "-d", "--rm", "box", "/nope", check=False).code == 127
     assert box.run("run", "--rm", "--network", "none", "box", "sh", "-c", "exit 200",
                    check=False).code == 200
@@ -177,33 +180,34 @@ def test_init_reaps(box):
 
 def test_volumes(box):
     host = box.mkdir("host")
-    box.run("run", "--network=none", "--rm", "-v", host + ":/h", "-v", "data:/app", "box", "sh", "-c",
+    box.run("run", OFF, "--rm", "-v", host + ":/h", "-v", "data:/app", "box", "sh", "-c",
             "echo out >/h/f; echo kept >/app/kept; ls /app")
     assert open(os.path.join(host, "f")).read() == "out\n"
     assert os.stat(os.path.join(host, "f")).st_uid == box.user.uid
-    out = box.run("run", "--network=none", "--rm", "-v", "data:/d", "--read-only", "box", "sh", "-c",
+    out = box.run("run", OFF, "--rm", "-v", "data:/d", "--read-only", "box", "sh", "-c",
                   "ls /d; touch /x 2>/dev/null || echo ro; touch /vol/x && echo rw").out
     assert out == "kept\none\nsub\nro\nrw\n", "a named volume was filled from the image, and stays"
-    assert box.run("run", "--network=none", "--rm", "-v", host + ":/h:ro", "box", "touch", "/h/x",
+    assert box.run("run", OFF, "--rm", "-v", host + ":/h:ro", "box", "touch", "/h/x",
                    check=False).code == 1
     made = os.path.join(box.dir, "host", "made")
-    box.run("run", "--network=none", "--rm", "-v", made + ":/m", "box", "true")
+    box.run("run", OFF, "--rm", "-v", made + ":/m", "box", "true")
     assert os.path.isdir(made), "as docker does"
-    result = box.run("run", "--network=none", "--rm", "--mount", "type=bind,src=%s/none,dst=/m" % host, "box", "true",
+    result = box.run("run", OFF, "--rm", "--mount", "type=bind,src=%s/none,dst=/m" % host, "box",
+                     "true",
                      check=False)
     assert result.code == 125 and "none" in result.err
-    assert "1777" in box.run("run", "--network=none", "--rm", "--tmpfs", "/t:size=1m", "box", "stat", "-c", "%a",
+    assert "1777" in box.run("run", OFF, "--rm", "--tmpfs", "/t:size=1m", "box", "stat", "-c", "%a",
                              "/t").out
-    assert box.run("create", "--network=none", "-v", "a:/x", "-v", "b:/x", "box", check=False).code == 2
+    assert box.run("create", OFF, "-v", "a:/x", "-v", "b:/x", "box", check=False).code == 2
 
 
 def test_env_and_labels(box):
     path = box.write("env", "# note\nA=1\n\nB=two words\nFROMHERE\n")
-    out = box.run("run", "--network=none", "--rm", "--env-file", path, "-e", "A=2", "-e", "C", "box", "sh", "-c",
+    out = box.run("run", OFF, "--rm", "--env-file", path, "-e", "A=2", "-e", "C", "box", "sh", "-c",
                   "echo $A; echo $B; echo $C; echo $FROMHERE", env={"C": "3", "FROMHERE": "h"}).out
     assert out == "2\ntwo words\n3\nh\n"
     path = box.write("bad", "A=1\nNO GOOD\n")
-    result = box.run("run", "--network=none", "--rm", "--env-file", path, "box", check=False)
+    result = box.run("run", OFF, "--rm", "--env-file", path, "box", check=False)
     assert result.code == 125 and "bad:2" in result.err
 
 
@@ -240,7 +244,7 @@ def tree(path):
 
 def test_cp_out_rules(box):
     """docker cp's table: source file or directory, destination missing, file or directory."""
-    box.run("create", "--network=none", "--name", "c", "box")
+    box.run("create", OFF, "--name", "c", "box")
     out = box.path("o")
     os.mkdir(out)
     os.chown(out, box.user.uid, box.user.gid)
@@ -284,7 +288,7 @@ def test_cp_out_rules(box):
 
 
 def test_cp_in_rules(box):
-    box.run("create", "--network=none", "--name", "c", "box")
+    box.run("create", OFF, "--name", "c", "box")
     src = box.path("src")
     for name, text in {"f": "F\n", "d/x": "X\n", "d/y/z": "Z\n"}.items():
         box.write(name, text, root=src)
@@ -436,12 +440,12 @@ def test_terminal_is_restored_after_a_failure(box):
     screen = Screen(box, "run", "-it", "--rm", "--network", "none", "box", "/nope")
     screen.until(b"no such file in the image")
     assert screen.close() == (127, True)
-    result = box.run("run", "--network=none", "-it", "--rm", "box", "true", check=False)
+    result = box.run("run", OFF, "-it", "--rm", "box", "true", check=False)
     assert result.code == 2 and "not a terminal" in result.err
 
 
 def test_prune_keeps_what_containers_need(box):
-    box.run("create", "--network=none", "--name", "c", "box")
+    box.run("create", OFF, "--name", "c", "box")
     box.run("rmi", "-f", "box")
     box.run("prune", "--all")
     result = box.run("start", "-a", "c", check=False)
@@ -458,8 +462,8 @@ def test_published_ports(box):
     box.run("run", "-d", "--name", "web", "-p", "127.0.0.1:%d:80" % port, "-p", "127.0.0.1::81",
             "box", "sh", "-c", "while :; do echo served | nc -l -p 80; done")
     assert box.run("port", "web", "80").out == "127.0.0.1:%d\n" % port
-    chosen = box.run("inspect", "-f", '{{(index (index .NetworkSettings.Ports "81/tcp") 0).HostPort}}',
-                     "web").out.strip()
+    field = '{{(index (index .NetworkSettings.Ports "81/tcp") 0).HostPort}}'
+    chosen = box.run("inspect", "-f", field, "web").out.strip()
     assert 0 < int(chosen) < 65536
     assert "127.0.0.1:%d->80/tcp" % port in box.run("ps").out
 
@@ -489,10 +493,10 @@ def test_single_id(strake):
     strake.env["STRAKE_PRIVILEGE"] = "single"
     strake.build("-t", "one", dockerfile="FROM busybox\nRUN mkdir /v && echo x >/v/f && "
                  "chown -R 7:8 /v\n")
-    strake.run("run", "--name", "c", "--network=none", "-v", "vol:/v", "one", "sh", "-c",
+    strake.run("run", "--name", "c", OFF, "-v", "vol:/v", "one", "sh", "-c",
                "echo y >/mine && chown 5:6 /mine && stat -c %u:%g /v/f")
     strake.run("commit", "c", "two")
-    out = strake.run("run", "--rm", "--network=none", "-v", "vol:/v", "two", "stat", "-c", "%u:%g",
+    out = strake.run("run", "--rm", OFF, "-v", "vol:/v", "two", "stat", "-c", "%u:%g",
                      "/mine", "/v/f", "/v").out
     assert out == "5:6\n7:8\n7:8\n"
     strake.run("rm", "c")

@@ -14,22 +14,23 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 FILE = os.path.join(HERE, "cp_rules.json")
 
 # container path below /t; destination in a directory that prepare_out made
-OUT = [("f", "new"), ("f", "dir"), ("f", "dir/"), ("f", "file"), ("f", "absent/"), ("f", "absent/x"),
-       ("f", "file/"), ("f", "lf"), ("f", "ld"), ("f", "."), ("f/", "new"), ("d", "new"),
-       ("d", "new/"), ("d", "dir"), ("d", "dir/"), ("d", "file"), ("d", "dir2"), ("d", "absent/x"),
-       ("d", "ld"), ("d/", "dir"), ("d/.", "dir"), ("d/.", "new"), ("d/.", "file"), ("d/./", "dir"),
-       ("d/sub/..", "dir"), ("d/abs", "dir"), ("d/abs/", "dir"), ("d/abs/.", "dir"), ("lf", "new"),
-       ("lf", "dir"), ("-L lf", "new"), ("-L lf", "dir"), ("ld", "dir"), ("-L ld", "dir"),
-       ("ld/", "dir"), ("ld/one", "dir"), ("ln", "dir"), ("-L ln", "dir"), ("nope", "dir"),
-       ("f/x", "dir"), ("../t/d/one", "dir"), ("d/sub", "dir2/d/keep"), ("d/../f", "dir")]
+OUT = [("f", "new"), ("f", "dir"), ("f", "dir/"), ("f", "file"), ("f", "absent/"),
+       ("f", "absent/x"), ("f", "file/"), ("f", "lf"), ("f", "ld"), ("f", "."), ("f/", "new"),
+       ("d", "new"), ("d", "new/"), ("d", "dir"), ("d", "dir/"), ("d", "file"), ("d", "dir2"),
+       ("d", "absent/x"), ("d", "ld"), ("d/", "dir"), ("d/.", "dir"), ("d/.", "new"),
+       ("d/.", "file"), ("d/./", "dir"), ("d/sub/..", "dir"), ("d/abs", "dir"), ("d/abs/", "dir"),
+       ("d/abs/.", "dir"), ("lf", "new"), ("lf", "dir"), ("-L lf", "new"), ("-L lf", "dir"),
+       ("ld", "dir"), ("-L ld", "dir"), ("ld/", "dir"), ("ld/one", "dir"), ("ln", "dir"),
+       ("-L ln", "dir"), ("nope", "dir"), ("f/x", "dir"), ("../t/d/one", "dir"),
+       ("d/sub", "dir2/d/keep"), ("d/../f", "dir")]
 
 # source in the directory that prepare_in made; container path below /c<number of the case>
 IN = [("f", "new"), ("f", "e"), ("f", "e/"), ("f", "f"), ("f", "absent/"), ("f", "absent/x"),
-      ("f", "lf"), ("f", "ld"), ("f", "d/abs"), ("f", "ln"), ("f", "f/"), ("d", "new"), ("d", "new/"),
-      ("d", "e"), ("d", "x"), ("d", "f"), ("d/.", "e"), ("d/.", "new"), ("d/", "e"), ("d/sub/..", "e"),
-      ("lf", "new"), ("lf", "e"), ("-L lf", "e"), ("ld", "e"), ("-L ld", "e"), ("ld/", "e"),
-      ("ld/.", "e"), ("ln", "e"), ("-L ln", "e"), ("nope", "e"), ("d", "absent/x"), ("d", "ld"),
-      ("d", "e/../x"), ("f", "e/f")]
+      ("f", "lf"), ("f", "ld"), ("f", "d/abs"), ("f", "ln"), ("f", "f/"), ("d", "new"),
+      ("d", "new/"), ("d", "e"), ("d", "x"), ("d", "f"), ("d/.", "e"), ("d/.", "new"),
+      ("d/", "e"), ("d/sub/..", "e"), ("lf", "new"), ("lf", "e"), ("-L lf", "e"), ("ld", "e"),
+      ("-L ld", "e"), ("ld/", "e"), ("ld/.", "e"), ("ln", "e"), ("-L ln", "e"), ("nope", "e"),
+      ("d", "absent/x"), ("d", "ld"), ("d", "e/../x"), ("f", "e/f")]
 
 MAKE = ("mkdir -p $r/d/sub $r/e $r/x/d; echo one >$r/d/one; echo two >$r/d/sub/two; echo f >$r/f; "
         "ln -s f $r/lf; ln -s d $r/ld; ln -s nowhere $r/ln; ln -s $r/d/sub $r/d/abs; "
