@@ -139,3 +139,15 @@ def test_squash_keeps_the_base_and_the_files(strake):
                 for p, e in image.tree().items()}
     assert facts(squashed) == facts(plain)
     assert "home" not in squashed.tree() and "d/a" not in squashed.tree()
+
+
+def test_many_directories(strake):
+    """Threads walk and hash a large context; they must be gone when the user namespace is made."""
+    for i in range(40):
+        strake.write("t/d%d/f" % i, "%d\n" % i)
+    strake.dockerfile('FROM busybox\nCOPY t /t\nRUN test "$(cat /t/*/f | wc -l)" = 40\n')
+    for changed in ("first", "second"):
+        strake.write("t/d7/f", changed + "\n")
+        strake.build()
+        out = strake.build().err
+        assert out.count("CACHED") == 2, out

@@ -112,6 +112,20 @@ static void test_pool(void)
 	pool_run(NULL, 10, add_index, &sum);
 	is_int(sum, 45, "a NULL pool is a loop");
 	pool_free(p);
+	p = pool_new_lazy(4);
+	sum = 0;
+	pool_run(p, 31, add_index, &sum);
+	is_int(sum, 465, "little work");
+	is_int(pool_size(p), 1, "starts no thread");
+	sum = 0;
+	pool_run(p, 32, add_index, &sum);
+	is_int(sum, 496, "more work");
+	is_int(pool_size(p), 4, "starts them all");
+	pool_free(p);
+	p = pool_new_lazy(2);
+	pool_start(p);
+	is_int(pool_size(p), 2, "as does who asks for it");
+	pool_free(p);
 }
 
 static void test_csv(void)
