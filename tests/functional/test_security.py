@@ -418,3 +418,46 @@ def test_f18_few_descriptors(strake):
                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=limit)
     _, err = process.communicate(timeout=120)
     assert (process.returncode == 0 and b" DONE " in err) or b"open files" in err, err
+
+
+# --- the rest of the catalogue ---------------------------------------------------------------
+
+def test_s15_nothing_of_the_image_serves_the_builder(strake, canary):
+    """Programs and libraries of the image under the names that a careless builder would use."""
+    trojan = "#!/bin/sh\necho owned >>%s/file\nexit 0\n" % canary
+    for name in ("unpigz", "xz", "git", "tar", "gzip", "zstd", "newuidmap", "pasta", "getent"):
+        strake.write("bin/" + name, trojan, mode=0o755)
+    for name in ("libnss_files.so.2", "libnss_compat.so.2", "ld.so.preload"):
+        strake.write("lib/" + name, "not a library", mode=0o755)
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w:xz") as tar:
+        member = tarfile.TarInfo("unpacked")
+        member.size = 2
+        tar.addfile(member, io.BytesIO(b"ok"))
+    strake.write("a.tar.xz", data.getvalue())
+    contained(strake, B + "COPY bin /usr/bin/\nCOPY bin /usr/local/bin/\nCOPY lib /lib/\n"
+              "COPY lib/ld.so.preload /etc/\nADD a.tar.xz /x/\nCOPY --chown=root:wheel a.tar.xz /y\n"
+              "USER nobody\nRUN test -f /x/unpacked\n")
+
+
+def test_b6_removal_stays_inside(strake, canary):
+    """A directory that is removed through names that climb, and a link that is removed as a link."""
+    contained(strake, B + "RUN ln -s %s /l && rm -rf /l/../l && rm -rf /../../tmp/nothing && mkdir /v\n"
+              "RUN rm -rf /v/../l\nRUN test ! -e /l\n" % canary)
+
+
+def test_b10_arguments_that_are_not_used_leave_no_trace(strake):
+    image = strake.image("--build-arg", "TOKEN=b10-canary-value", dockerfile=(
+        B.replace("FROM busybox", "FROM busybox AS a") + "ARG TOKEN\nRUN test -n \"$TOKEN\" && echo 1 >/f\n"
+        "FROM busybox\nCOPY --from=a /f /f\n"))
+    blobs = [image.layer_tar(i) for i in range(len(image.layers))]
+    text = json.dumps(image.config) + json.dumps(image.manifest)
+    assert "b10-canary" not in text and not [b for b in blobs if b"b10-canary" in b]
+
+
+def test_b11_no_names_of_the_hosts_users(strake):
+    strake.write("f", "x")
+    image = strake.image(dockerfile=B + "COPY f /f\nRUN echo 1 >/g\n")
+    for i in range(1, len(image.layers)):
+        with tarfile.open(fileobj=io.BytesIO(image.layer_tar(i))) as tar:
+            assert {(m.uname, m.gname) for m in tar} == {("", "")}
