@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""compare_report.py TABLE --html FILE [--readme FILE] - prints what examples/compare measured, and
+"""compare_report.py TABLE [--html FILE] [--readme FILE] - prints what examples/compare measured, and
 writes it as a page of its own, and its sizes into README.md between the markers.
 
 TABLE has a line an example, tab-separated: name; size in bytes, cold and edited build in milliseconds,
@@ -41,6 +41,13 @@ def markdown(rows):
     for row in rows:
         yield "| [%s](examples/%s) | %s | %s | %s |" % (row[0], row[0], size(row[1]), size(row[4]),
                                                        ratio(row))
+
+
+def plain_sizes(rows):
+    form = "%-18s %10s %10s %7s"
+    yield form % ("", "one stage", "several", "")
+    for row in rows:
+        yield form % (row[0], size(row[1]), size(row[4]), ratio(row))
 
 
 def plain(rows):
@@ -108,15 +115,16 @@ def page(rows, date):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("table")
-    parser.add_argument("--html", required=True)
+    parser.add_argument("--html")
     parser.add_argument("--readme")
     args = parser.parse_args()
     rows = sorted(read(args.table), key=lambda r: -r[1] / r[4])
     date = datetime.date.today().isoformat()
-    print("\n".join(plain(rows)))
-    with open(args.html, "w") as f:
-        f.write("\n".join(page(rows, date)) + "\n")
-    print("written: " + args.html)
+    print("\n".join(plain(rows) if args.html else plain_sizes(rows)))
+    if args.html:
+        with open(args.html, "w") as f:
+            f.write("\n".join(page(rows, date)) + "\n")
+        print("written: " + args.html)
     if args.readme:
         with open(args.readme) as f:
             text = f.read()
