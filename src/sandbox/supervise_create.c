@@ -81,7 +81,8 @@ static void do_open(struct call *c, int dirfd, uint64_t addr, int flags, uint32_
 	struct place p;
 	bool tmp = (flags & O_TMPFILE) == O_TMPFILE;
 	c->go_on = true;
-	if (place_find(c, dirfd, addr, false, &p) < 0)
+	/* O_PATH makes nothing, and takes what exists in spite of O_EXCL. */
+	if ((flags & O_PATH) || place_find(c, dirfd, addr, false, &p) < 0)
 		return;
 	/* A name that ends in '/' or exists is the kernel's to judge. */
 	int mine = (flags & ~(O_TRUNC | O_CLOEXEC)) | O_CLOEXEC | O_NOCTTY | (tmp ? 0 : O_EXCL);
