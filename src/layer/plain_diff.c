@@ -126,7 +126,6 @@ static int take(struct diff *d, const struct tree_entry *e)
 	if (parent_of(d, e->path, &dir, &name) < 0)
 		return -1;
 	if (e->type == TREE_HARDLINK) {
-		_cleanup_free_ char *other = NULL;
 		const char *other_name;
 		uint32_t other_dir;
 		if (parent_of(d, e->link, &other_dir, &other_name) < 0)
