@@ -61,14 +61,14 @@ int build_enter(struct build *b, struct error *err)
 	if (sys_privilege_probe(&info, err) < 0)
 		return -1;
 	int rc = 0;
+	/* unshare(CLONE_NEWUSER) wants a single-threaded process; a large context was walked and
+	 * hashed by threads. */
+	pool_free(b->pool);
+	b->pool = NULL;
 	if (info.mode == SYS_PRIV_NONE) {
 		/* Layers can be written; a step that must run will say what is missing. */
 		rc = store_check_owners(b->store, err);
 	} else {
-		/* unshare(CLONE_NEWUSER) wants a single-threaded process; a large context was
-		 * walked and hashed by threads. */
-		pool_free(b->pool);
-		b->pool = NULL;
 		rc = sys_privilege_enter(&info, err);
 		if (rc >= 0)
 			rc = store_reattach(b->store, err);
