@@ -128,7 +128,7 @@ def main():
     if args.readme:
         with open(args.readme) as f:
             text = f.read()
-        block = "<!-- examples/compare -->\nMeasured on %s:\n\n%s\n<!-- end -->" % (
+        block = "<!-- examples/compare -->\nSizes of the images, measured on %s:\n\n%s\n<!-- end -->" % (
             date, "\n".join(markdown(rows)))
         text, n = re.subn(r"<!-- examples/compare -->.*?<!-- end -->", lambda _: block, text, flags=re.S)
         if n != 1:
