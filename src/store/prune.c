@@ -28,8 +28,9 @@ static const char *const kind_dirs[] = {"layers", "blobs/sha256", "mounts", "qua
 
 struct item {
 	enum kind kind;
-	char *name; /* of the entry in kind_dirs[kind] */
-	int64_t used;
+	char *name;   /* of the entry in kind_dirs[kind] */
+	int64_t used; /* seconds */
+	int64_t made; /* nanoseconds: the order of what was used in the same second */
 	bool live, chosen;
 	const char *why;
 	uint64_t bytes;
@@ -78,6 +79,7 @@ static int gather_dir(struct prune *p, enum kind kind, struct error *err)
 			continue;
 		}
 		it.name = xstrdup(e->d_name);
+		it.made = st.st_mtim.tv_sec * INT64_C(1000000000) + st.st_mtim.tv_nsec;
 		it.used = st.st_mtime; /* rows know better, below */
 		/* A stat cache is written only when it learns something. */
 		if (kind == K_STAT_CACHE)
@@ -103,6 +105,8 @@ static int compare_used(const void *a, const void *b)
 	const struct item *x = a, *y = b;
 	if (x->used != y->used)
 		return x->used < y->used ? -1 : 1;
+	if (x->made != y->made)
+		return x->made < y->made ? -1 : 1;
 	return compare_names(a, b);
 }
 
