@@ -215,25 +215,13 @@ static int collect(void *ctx, const struct view_hit *hit)
 	return 0;
 }
 
-static bool same_xattrs(const struct tree_entry *a, const struct tree_entry *b)
-{
-	if (a->n_xattrs != b->n_xattrs)
-		return false;
-	for (uint32_t i = 0; i < a->n_xattrs; i++)
-		if (!str_eq(a->xattrs[i].name, b->xattrs[i].name) ||
-		        a->xattrs[i].len != b->xattrs[i].len ||
-		        memcmp(a->xattrs[i].value, b->xattrs[i].value, a->xattrs[i].len) != 0)
-			return false;
-	return true;
-}
-
 /* same - a hard link equals a file with the same content: which name of a file came first is
  * nobody's business. */
 static bool same(const struct tree_entry *a, const struct tree_entry *b)
 {
 	if (a->type != b->type || a->mode != b->mode || a->uid != b->uid || a->gid != b->gid ||
 	        a->size != b->size || a->dev_major != b->dev_major ||
-	        a->dev_minor != b->dev_minor || !same_xattrs(a, b))
+	        a->dev_minor != b->dev_minor || !tree_same_xattrs(a, b))
 		return false;
 	if (a->type == TREE_SYMLINK)
 		return str_eq(str_or_empty(a->link), str_or_empty(b->link));

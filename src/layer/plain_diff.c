@@ -38,25 +38,13 @@ static const struct tree_entry *content_of(const struct tree *t, const struct tr
 	return e->type == TREE_HARDLINK ? tree_find(t, e->link) : e;
 }
 
-static bool same_xattrs(const struct tree_entry *a, const struct tree_entry *b)
-{
-	if (a->n_xattrs != b->n_xattrs)
-		return false;
-	for (uint32_t i = 0; i < a->n_xattrs; i++)
-		if (!str_eq(a->xattrs[i].name, b->xattrs[i].name) ||
-		        a->xattrs[i].len != b->xattrs[i].len ||
-		        memcmp(a->xattrs[i].value, b->xattrs[i].value, a->xattrs[i].len) != 0)
-			return false;
-	return true;
-}
-
 /* same - is what is on disk still what the view shows? */
 static bool same(const struct diff *d, const struct tree_entry *now, const struct view_hit *hit)
 {
 	const struct tree_entry *a = content_of(d->now, now), *b = view_content(d->v, hit);
 	if (!a || !b || a->type != b->type || a->mode != b->mode || a->uid != b->uid ||
 	        a->gid != b->gid || a->mtime_sec != b->mtime_sec ||
-	        a->mtime_nsec != b->mtime_nsec || !same_xattrs(a, b))
+	        a->mtime_nsec != b->mtime_nsec || !tree_same_xattrs(a, b))
 		return false;
 	switch (a->type) {
 	case TREE_REG:

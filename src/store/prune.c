@@ -59,22 +59,17 @@ struct prune {
 static int gather_dir(struct prune *p, enum kind kind, struct error *err)
 {
 	struct store *s = p->s;
-	int fd = sys_open_dir(s->dirfd, kind_dirs[kind]);
-	if (fd == -ENOENT)
-		return 0;
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	if (!d) {
-		int e = fd < 0 ? -fd : errno;
-		close_ptr(&fd);
-		return err_sys(err, e, "cannot read %s/%s", s->path, kind_dirs[kind]);
-	}
+	DIR *d;
+	int rc = store_opendir(s, kind_dirs[kind], &d, err);
+	if (rc <= 0)
+		return rc;
 	for (struct dirent *e; (e = readdir(d));) {
 		if (str_eq(e->d_name, ".") || str_eq(e->d_name, ".."))
 			continue;
 		struct stat st;
 		struct item it = {.kind = kind};
-		if (fstatat(fd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
-		        scan_path(&p->scan, fd, e->d_name, &it.scan) == -ENOENT) {
+		if (fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+		        scan_path(&p->scan, dirfd(d), e->d_name, &it.scan) == -ENOENT) {
 			scan_item_release(&it.scan);
 			continue;
 		}
