@@ -510,17 +510,19 @@ int build_image_ensure(struct build *b, struct build_image *im, uint64_t ui_id, 
 	pthread_mutex_lock(&im->lock);
 	int rc = 0;
 	if (!im->ensured) {
-		_cleanup_free_ char *shown = NULL;
+		const struct graph_node *from = NULL;
 		for (size_t i = 0; b->graph && i < b->graph->n_nodes; i++)
 			if (UI_NODE_ID(b->graph->nodes[i]) == ui_id)
-				shown = xstrdup(b->graph->nodes[i]->shown);
+				from = b->graph->nodes[i];
 		if (!build_image_here(b, im))
-			ui_step_start(b->ui, ui_id, shown ? shown : im->asked);
+			ui_step_start(b->ui, ui_id, from ? from->shown : im->asked);
 		rc = ensure_locked(b, im, ui_id, err);
 		if (rc < 0)
 			ui_step_error(b->ui, ui_id, err->msg);
 		else if (rc > 0)
 			ui_step_done(b->ui, ui_id);
+		if (rc < 0 && from && b->file)
+			(void)err_at(err, b->file->name, from->line, 0);
 		im->ensured = rc >= 0;
 	}
 	pthread_mutex_unlock(&im->lock);

@@ -246,7 +246,7 @@ int layer_is_archive(int fd, bool *ret, struct error *err)
 
 /* --- unpacking ------------------------------------------------------------------------------- */
 
-/* The digest is of the whole file: take what the decompressor and the tar reader left unread. */
+/* Digests and checksums are of the whole file: take what the tar reader left unread. */
 static int drain(struct reader *r, struct error *err)
 {
 	char buf[4096];
@@ -319,6 +319,9 @@ int unpack_archive_fd(struct upper *u, int fd, const struct unpack_options *opt,
 	_cleanup_(tar_reader_freep) struct tar_reader *tr = tar_reader_new(r, opt->what);
 	if (unpack_tar(u, tr, opt, err) < 0)
 		return -1;
+	/* The checksum of compressed data stands behind the archive's end. */
+	if (kind_of(in->head, in->n) != KIND_OTHER && drain(r, err) < 0)
+		return err_wrap(err, "%s", opt->what);
 	if (!expected)
 		return 0;
 	if (drain(raw, err) < 0)

@@ -193,6 +193,7 @@ static int run_git(const struct source_git *g, int cwd_fd, const char *const *ar
 	add_env(&env, g);
 	struct sys_spawn s = {
 	        .path = "/bin/sh",
+	        .name = "git",
 	        .argv = (const char *const *)argv.v,
 	        .env = (const char *const *)env.v,
 	        .stdin_fd = -1,
@@ -338,8 +339,11 @@ static int check_out(const struct source_git *g, const char *commit, int repo, s
 	/* submodules with relative URLs are found from here */
 	const char *origin[] = {"config", "remote.origin.url", g->url, NULL};
 	const char *checkout[] = {"checkout", "--quiet", "--force", "--detach", commit, NULL};
+	/* Servers differ here as well; the second time what is there is kept. */
 	const char *subs[] = {
 	        "submodule", "--quiet", "update", "--init", "--recursive", "--depth=1", NULL};
+	const char *whole_subs[] = {
+	        "submodule", "--quiet", "update", "--init", "--recursive", NULL};
 	const char *clean[] = {"config", "remote.origin.url", shown, NULL};
 	if (run_git(g, repo, init, NULL, err) < 0 || run_git(g, repo, origin, NULL, err) < 0)
 		return -1;
@@ -347,8 +351,11 @@ static int check_out(const struct source_git *g, const char *commit, int repo, s
 		return -1;
 	if (run_git(g, repo, checkout, NULL, err) < 0)
 		return git_failed(g, err);
-	if (g->submodules && run_git(g, repo, subs, NULL, err) < 0)
-		return git_failed(g, err);
+	if (g->submodules && run_git(g, repo, subs, NULL, err) < 0) {
+		error_release(err);
+		if (run_git(g, repo, whole_subs, NULL, err) < 0)
+			return git_failed(g, err);
+	}
 	return run_git(g, repo, clean, NULL, err);
 }
 

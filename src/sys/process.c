@@ -248,7 +248,7 @@ int sys_run_program(const struct sys_spawn *s, size_t max_out, int timeout_ms, c
 	int status = 0;
 	r = sys_wait_pidfd(pidfd, &status);
 	r = r < 0 ? err_sys(err, r, "wait for %s", s->path)
-	          : judge(base_name(s->path), status, &c, max_out, err);
+	          : judge(s->name ? s->name : base_name(s->path), status, &c, max_out, err);
 	if (r >= 0 && ret_n)
 		*ret_n = c.out.len;
 	if (r >= 0 && ret_stdout)

@@ -7,6 +7,7 @@
 
 struct sys_spawn {
 	const char *path;                   /* absolute */
+	const char *name;                   /* in errors; NULL: the last part of path */
 	const char *const *argv;            /* NULL-terminated */
 	const char *const *env;             /* NULL-terminated; NULL: a minimal PATH only */
 	int stdin_fd, stdout_fd, stderr_fd; /* -1: /dev/null */

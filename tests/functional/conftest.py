@@ -377,6 +377,27 @@ def strake(base, binary, user, layouts):
         remove_tree(directory)
 
 
+@pytest.fixture
+def canary(strake):
+    """A directory outside of every root; whatever the test does, it stays as it was."""
+    directory = strake.mkdir("canary")
+    path = strake.write("file", "canary\n", mode=0o640, root=directory)
+    os.utime(path, (1000000000, 1000000000))
+    os.utime(directory, (1000000000, 1000000000))
+
+    def look():
+        found = []
+        for name in (directory, path):
+            st = os.lstat(name)
+            found.append((st.st_ino, st.st_mode, st.st_uid, st.st_gid, st.st_mtime_ns))
+        with open(path) as f:
+            found.append((f.read(), sorted(os.listdir(directory))))
+        return found
+    before = look()
+    yield directory
+    assert look() == before, "the canary was touched"
+
+
 @pytest.fixture(scope="session")
 def tool():
     """tool("skopeo")(args...) runs it; skips where it is not installed."""

@@ -370,6 +370,7 @@ def test_clocks(strake):
 
 # --- B2: a file that changes while it is read ----------------------------------------------------
 
+@pytest.mark.single
 def test_context_file_that_changes_while_it_is_read(strake):
     """Old bytes, new bytes or a mixture may be in an image, but only under a key of just those
     bytes: afterwards each content gives an image with exactly that content."""

@@ -263,6 +263,7 @@ HOSTILE = [
     "buildkit's"]
 
 
+@pytest.mark.single
 def test_hostile(machines):
     """Each build succeeds with one warning, and runs everything; nothing of the cache is believed
     afterwards."""

@@ -23,26 +23,6 @@ pytestmark = pytest.mark.single
 B = "FROM busybox\n"
 
 
-@pytest.fixture
-def canary(strake):
-    directory = strake.mkdir("canary")
-    path = strake.write("file", "canary\n", mode=0o640, root=directory)
-    os.utime(path, (1000000000, 1000000000))
-    os.utime(directory, (1000000000, 1000000000))
-
-    def look():
-        found = []
-        for name in (directory, path):
-            st = os.lstat(name)
-            found.append((st.st_ino, st.st_mode, st.st_uid, st.st_gid, st.st_mtime_ns))
-        with open(path) as f:
-            found.append((f.read(), sorted(os.listdir(directory))))
-        return found
-    before = look()
-    yield directory
-    assert look() == before, "the canary was touched"
-
-
 def contained(strake, text, **kwargs):
     """E or C: it may fail with an error, not crash."""
     result = strake.build(check=False, dockerfile=text, **kwargs)
