@@ -309,7 +309,9 @@ static int make_copy(struct build *b, const struct graph_node *n, const struct s
 	 * needs nothing of what is below, which may never have been fetched. */
 	bool named = c->chown && c->chown[strspn(c->chown, "0123456789:")];
 	const struct rootfs *base = c->link && !named ? NULL : in[0].value;
-	if (build_view_open(b, base, &lower, err) < 0 || layer_dir_new(b, &dir, err) < 0)
+	enum compression packing;
+	struct step_parts sp = {n, parts};
+	if (build_view_open(b, base, &lower, err) < 0)
 		goto out;
 	struct copy_request rq = {.items = s->items,
 	        .n_items = s->n_items,
@@ -323,10 +325,18 @@ static int make_copy(struct build *b, const struct graph_node *n, const struct s
 	        .single_id = b->single_id,
 	        .lower = &lower.v,
 	        .lower_fds = lower.fds};
-	if (layer_copy(&rq, b->pool, dir.tree_fd, &t, err) < 0)
+	if (pack_wanted(b, n, s->items, s->n_items, &packing)) {
+		struct step_record r = {0};
+		rc = pack_copy(b, &rq, packing, &r, err);
+		r.cost_ms = (uint64_t)(now_ms() - started);
+		if (rc >= 0)
+			rc = publish_records(b, &r, keys, n_keys, &sp, &in[0], ret, err);
 		goto out;
-	rc = publish_layer(b, dir.name, &t, dir.tree_fd, keys, n_keys,
-	        &(struct step_parts){n, parts}, started, &in[0], ret, err);
+	}
+	if (layer_dir_new(b, &dir, err) < 0 || layer_copy(&rq, b->pool, dir.tree_fd, &t, err) < 0)
+		goto out;
+	rc = publish_layer(
+	        b, dir.name, &t, dir.tree_fd, keys, n_keys, &sp, started, &in[0], ret, err);
 out:
 	layer_dir_release(&dir);
 	build_view_release(&lower);

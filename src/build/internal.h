@@ -217,6 +217,11 @@ int publish_layer(struct build *b, const char *staging, const struct tree *t, in
         const struct digest *keys, size_t n_keys, const struct step_parts *parts,
         int64_t started_ms, const struct solve_output *base, struct solve_output *ret,
         struct error *err) must_check;
+/* publish_records - the end of it, for a layer that is in the store already: r has its diff id,
+ * tree and cost. */
+int publish_records(struct build *b, struct step_record *r, const struct digest *keys,
+        size_t n_keys, const struct step_parts *parts, const struct solve_output *base,
+        struct solve_output *ret, struct error *err) must_check;
 int64_t now_ms(void);
 /* A fresh staging directory with an empty "tree" in it. */
 struct layer_dir {
@@ -295,5 +300,16 @@ int build_parse_outputs(struct build *b, struct error *err) must_check;
 void build_free_outputs(struct build *b);
 int build_outputs(
         struct build *b, const struct solve_output *outputs, struct error *err) must_check;
+/* build_packs - do the outputs want nothing of a layer but this compressed form? */
+bool build_packs(const struct build *b, enum compression *ret);
+
+/* pack.c - layers that nothing of this build opens: a blob, no tree (export/packed.c). */
+/* pack_wanted - may this COPY's layer be one, and in which compression? */
+bool pack_wanted(const struct build *b, const struct graph_node *n, const struct copy_item *items,
+        size_t n_items, enum compression *ret);
+int pack_copy(struct build *b, const struct copy_request *rq, enum compression c,
+        struct step_record *ret, struct error *err) must_check;
+/* pack_open - unpack those of the chain that are packed, but not what they are beside that. */
+int pack_open(struct build *b, const struct rootfs *chain, struct error *err) must_check;
 
 #endif

@@ -487,12 +487,10 @@ static int make_config(struct build *b, const struct graph_target *t, const stru
 		        "there instead; nothing was exported");
 	}
 	for (size_t i = 0; i < n_layers; i++) {
-		const struct store_layer *l;
-		int rc = store_layer_get(b->store, b->lease, &layers[i].diff_id, 0, &l, err);
-		if (rc < 0)
+		uint64_t size = 0;
+		if (export_layer_size(b->store, b->lease, &layers[i].diff_id, &size, err) < 0)
 			return -1;
-		if (rc > 0)
-			ret->size += l->size;
+		ret->size += size;
 	}
 	return store_blob_put(b->store, b->lease, ret->json, strlen(ret->json), &ret->id, err);
 }
@@ -530,16 +528,54 @@ static int store_untagged(struct build *b, struct built *v, struct error *err)
 	return 0;
 }
 
-/* fetch_all - every layer of the targets here, also of bases that no step needed. */
-static int fetch_all(struct build *b, const struct rootfs **tops, struct error *err)
+/* fetch_all - every layer of the targets here, also of bases that no step needed; unless `unpacked`
+ * is asked for, a packed one is good as it is. */
+static int fetch_all(struct build *b, const struct rootfs **tops, bool unpacked, struct error *err)
 {
 	for (size_t k = 0; k < b->graph->n_targets; k++) {
 		struct build_view v;
-		if (build_view_open(b, tops[k], &v, err) < 0)
+		const struct rootfs *r = tops[k];
+		struct export_packed p;
+		int rc = 1;
+		while (r && !r->image && !unpacked &&
+		        (rc = export_packed_get(b->store, &r->diff_id, &p, err)) > 0)
+			r = r->parent;
+		if (rc < 0 || build_view_open(b, r, &v, err) < 0)
 			return -1;
 		build_view_release(&v);
 	}
 	return 0;
+}
+
+/* note_lost - an output failed: if a packed layer is gone, solving again makes it anew. */
+static void note_lost(struct build *b, const struct rootfs **tops, const struct error *err)
+{
+	if (err->class != ERR_INTEGRITY && err->class != ERR_NOT_FOUND)
+		return;
+	for (size_t k = 0; k < b->graph->n_targets; k++)
+		for (const struct rootfs *r = tops[k]; r; r = r->parent)
+			if (!r->image && !step_layer_there(b, &r->diff_id))
+				b->lost = true;
+}
+
+bool build_packs(const struct build *b, enum compression *ret)
+{
+	bool any = false;
+	if (b->leaks || b->o->squash || b->o->attest.sbom)
+		return false;
+	for (size_t i = 0; i < b->n_outputs; i++) {
+		const struct output_spec *s = &b->outputs[i];
+		if (s->kind == OUT_NONE || (s->kind == OUT_IMAGE && !s->push))
+			continue;
+		if (!(s->kind & (OUT_OCI | OUT_DOCKER | OUT_IMAGE)) || s->load ||
+		        s->ex.level >= 0 || s->ex.rewrite_timestamp ||
+		        s->ex.compression == COMPRESS_NONE)
+			return false;
+		if (!any)
+			*ret = s->ex.compression;
+		any = true;
+	}
+	return any;
 }
 
 static bool all_bytes_here(struct build *b, const struct rootfs **tops)
@@ -548,10 +584,13 @@ static bool all_bytes_here(struct build *b, const struct rootfs **tops)
 		for (const struct rootfs *r = tops[k]; r; r = r->parent) {
 			const struct store_layer *l;
 			struct error ignored = ERROR_INIT;
+			struct export_packed p;
 			if (r->image ? !build_image_has_bytes(b, r->image)
 			             : b->n_cache_from &&
 			                        store_layer_get(b->store, b->lease, &r->diff_id, 0,
-			                                &l, &ignored) <= 0) {
+			                                &l, &ignored) <= 0 &&
+			                        export_packed_get(
+			                                b->store, &r->diff_id, &p, &ignored) <= 0) {
 				error_release(&ignored);
 				return false;
 			}
@@ -564,7 +603,7 @@ static int fetch_remote(struct build *b, const struct rootfs **tops, struct erro
 {
 	if (all_bytes_here(b, tops))
 		return 0;
-	return build_enter(b, err) < 0 ? -1 : fetch_all(b, tops, err);
+	return build_enter(b, err) < 0 ? -1 : fetch_all(b, tops, false, err);
 }
 
 /* output_names - canonical: the output's own, else the tags. */
@@ -603,7 +642,8 @@ static int export_one(struct build *b, struct output_spec *s, const struct expor
         const struct rootfs **tops, struct oci_descriptor *ret, struct error *err)
 {
 	/* Layers hold files of other ids: reading them takes the same rights as making them. */
-	if (build_enter(b, err) < 0 || fetch_all(b, tops, err) < 0)
+	bool files = s->kind == OUT_TAR || s->kind == OUT_LOCAL;
+	if (build_enter(b, err) < 0 || fetch_all(b, tops, files, err) < 0)
 		return -1;
 	if (complete_spec(b, s, err) < 0)
 		return -1;
@@ -821,8 +861,11 @@ static int make_outputs(
 	struct oci_descriptor desc = {0};
 	warn_annotations(b);
 	int rc = keep_image(b, v, tops, err);
-	for (size_t i = 0; i < b->n_outputs && rc >= 0; i++)
+	for (size_t i = 0; i < b->n_outputs && rc >= 0; i++) {
 		rc = put_out(b, &b->outputs[i], v, tops, &desc, err);
+		if (rc < 0)
+			note_lost(b, tops, err);
+	}
 	if (rc >= 0) {
 		free(b->result->image_id);
 		b->result->image_id = xstrdup(digest_str(&v[0].id, dstr));

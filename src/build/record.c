@@ -52,7 +52,10 @@ bool step_layer_there(struct build *b, const struct digest *diff_id)
 {
 	const struct store_layer *l;
 	struct error ignored = ERROR_INIT;
+	struct export_packed p;
 	int rc = store_layer_get(b->store, b->lease, diff_id, 0, &l, &ignored);
+	if (rc == 0)
+		rc = export_packed_get(b->store, diff_id, &p, &ignored);
 	error_release(&ignored);
 	return rc > 0 || cache_offers(b, diff_id);
 }
@@ -148,17 +151,24 @@ int publish_layer(struct build *b, const char *staging, const struct tree *t, in
 		return -1;
 	if (rc > 0)
 		build_trash(b, staging);
+	return publish_records(b, &r, keys, n_keys, parts, base, ret, err);
+}
+
+int publish_records(struct build *b, struct step_record *r, const struct digest *keys,
+        size_t n_keys, const struct step_parts *parts, const struct solve_output *base,
+        struct solve_output *ret, struct error *err)
+{
 	struct timespec ts;
 	clock_gettime(CLOCK_REALTIME, &ts);
-	r.created_sec = ts.tv_sec;
-	r.created_nsec = ts.tv_nsec;
+	r->created_sec = ts.tv_sec;
+	r->created_nsec = ts.tv_nsec;
 	if (store_begin(b->store, err) < 0)
 		return -1;
-	rc = parts ? why_put(b, parts->node, parts->json, err) : 0;
+	int rc = parts ? why_put(b, parts->node, parts->json, err) : 0;
 	for (size_t i = 0; rc >= 0 && i < n_keys; i++) {
 		if (n_keys == 2)
-			r.twin = keys[1 - i];
-		rc = record_put(b, &keys[i], &r, err);
+			r->twin = keys[1 - i];
+		rc = record_put(b, &keys[i], r, err);
 	}
 	if (rc < 0) {
 		store_abort(b->store);
@@ -166,7 +176,7 @@ int publish_layer(struct build *b, const char *staging, const struct tree *t, in
 	}
 	if (store_commit(b->store, err) < 0)
 		return -1;
-	cache_note_used(b, &keys[n_keys - 1], &r); /* its twin is the other one */
-	record_output(b, &r, base, ret);
+	cache_note_used(b, &keys[n_keys - 1], r); /* its twin is the other one */
+	record_output(b, r, base, ret);
 	return 0;
 }

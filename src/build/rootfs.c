@@ -111,6 +111,9 @@ int build_view_open(
 	int rc = open_layers(b, chain, ret, err);
 	if (rc != 0)
 		return rc < 0 ? -1 : 0;
+	/* What an earlier build only packed. */
+	if (pack_open(b, chain, err) < 0)
+		return -1;
 	/* Base images and remote caches may have layers that are not here yet. */
 	struct build_image *last = NULL;
 	for (const struct rootfs *r = chain; r; r = r->parent) {

@@ -57,7 +57,7 @@ int stream_layer(struct build *b, const struct oci_ref *ref, const struct oci_de
 		reader_free(out);
 		return err_set(err, ERR_SYSTEM, "no thread for a download can be started");
 	}
-	int rc = export_unpack_stream(b->store, b->lease, diff_id, out, ret, err);
+	int rc = export_unpack_stream(b->store, b->lease, diff_id, out, false, ret, err);
 	pthread_join(thread, NULL);
 	if (w.rc < 0) {
 		/* That the unpacking broke off then is no news. */

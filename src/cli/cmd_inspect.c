@@ -10,6 +10,7 @@
 #include "cli/report.h"
 #include "cli/template.h"
 #include "container/container.h"
+#include "export/export.h"
 
 static int64_t parse_time(const char *s)
 {
@@ -38,10 +39,8 @@ static int print_history(struct store *s, const struct store_image *si, const st
 		const struct oci_history *h = &im->history[i];
 		uint64_t size = 0;
 		if (!h->empty_layer && layer > 0) {
-			const struct store_layer *l;
 			struct error ignored = ERROR_INIT;
-			if (store_layer_get(s, lease, &im->diff_ids[--layer], 0, &l, &ignored) > 0)
-				size = l->size;
+			(void)!export_layer_size(s, lease, &im->diff_ids[--layer], &size, &ignored);
 			error_release(&ignored);
 		}
 		char d[DIGEST_STR_MAX], sz[16], ago[64], id[DIGEST_STR_MAX] = "<missing>";

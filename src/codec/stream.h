@@ -45,6 +45,9 @@ struct sink *sink_null(void);
 struct sink *sink_hash(struct sink *next, struct digest *ret_digest, uint64_t *ret_size);
 /* sink_strbuf - appends to sb (not owned); more than max bytes in all is ERR_INTEGRITY. */
 struct sink *sink_strbuf(struct strbuf *sb, size_t max, const char *what);
+/* sink_behind - a thread of its own writes to next, at most `size` bytes behind; its errors come
+ * with a later write, or with finish(), which waits for all of it. */
+struct sink *sink_behind(struct sink *next, size_t size);
 /* sink_tee - writes to both. */
 struct sink *sink_tee(struct sink *a, struct sink *b);
 
@@ -97,6 +100,9 @@ int reader_decompress(struct reader *next, uint64_t max_out, enum compression *r
  * between them. A sink that is freed without finish() is an error for the reader; after the reader
  * is freed, writes are dropped. */
 void stream_pipe(size_t size, struct sink **ret_in, struct reader **ret_out);
+/* reader_ahead - a thread of its own reads next, at most `size` bytes ahead. Owns next. What next
+ * stores at its end (reader_hash) is there when this reader has come to its own. */
+struct reader *reader_ahead(struct reader *next, size_t size);
 /* stream_copy - everything from r into s (no finish). */
 int stream_copy(struct reader *r, struct sink *s, struct error *err) must_check;
 

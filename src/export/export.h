@@ -76,9 +76,30 @@ int export_unpack_layer(struct store *s, struct store_lease *l, const struct dig
  * has the diff id, whatever the blob's digest is: that is the caller's to check, who then calls
  * export_remember_blob - blob was seen to hold the layer: known for later, and trusted. */
 int export_unpack_stream(struct store *s, struct store_lease *l, const struct digest *diff_id,
-        struct reader *blob, const struct store_layer **ret, struct error *err) must_check;
+        struct reader *blob, bool canonical, const struct store_layer **ret,
+        struct error *err) must_check;
 int export_remember_blob(struct store *s, const struct digest *diff_id,
         const struct oci_descriptor *blob, struct error *err) must_check;
+
+/* A layer of ours that was written as a blob and not as a tree, because nothing was to open it. */
+struct export_packed {
+	struct digest tree, blob;
+	uint64_t size, tar_size; /* as in struct store_layer */
+};
+/* export_packed_put - p->blob is not looked at: the descriptor says it. */
+int export_packed_put(struct store *s, const struct digest *diff_id,
+        const struct oci_descriptor *blob, const struct export_packed *p,
+        struct error *err) must_check;
+/* export_packed_get - 1: and its bytes are here; 0. */
+int export_packed_get(struct store *s, const struct digest *diff_id, struct export_packed *ret,
+        struct error *err) must_check;
+/* export_packed_open - make its tree. 1; 0: it is no such layer, or its bytes are gone or damaged
+ * (then set aside). */
+int export_packed_open(struct store *s, struct store_lease *l, const struct digest *diff_id,
+        const struct store_layer **ret, struct error *err) must_check;
+/* export_layer_size - bytes of a layer's files, in whichever form it is here. 1, 0. */
+int export_layer_size(struct store *s, struct store_lease *l, const struct digest *diff_id,
+        uint64_t *ret, struct error *err) must_check;
 
 /* export_import_layout - read the image for `want` out of an OCI layout directory
  * ("path", "path:tag", "path@sha256:..."): blobs are copied (verified) into the store and its

@@ -28,13 +28,18 @@ enum compression export_media_compression(const char *media_type);
  * 1, 0. */
 int export_known_blob(struct store *s, const struct digest *diff_id, enum compression c,
         struct oci_descriptor *ret, struct error *err) must_check;
-/* export_layer_blob_along - as export_layer_blob; if the blob must be made, its bytes go to *along
- * too, which is then taken (*along NULL), and before that is finished the digest is in *blob.
- * along may be NULL; blob may not. */
-int export_layer_blob_along(struct store *s, struct store_lease *l, const struct digest *diff_id,
-        enum compression c, int level, bool force, unsigned n_threads, bool docker_types,
-        struct sink **along, struct digest *blob, struct oci_descriptor *ret,
+/* export_layer_blob_here - 1: the blob that export_layer_blob would give is in the store; 0. */
+int export_layer_blob_here(struct store *s, struct store_lease *l, const struct digest *diff_id,
+        enum compression c, int level, bool force, struct oci_descriptor *ret,
         struct error *err) must_check;
+/* export_layer_stream - compressed into `to` (owned), which is finished only if what went in was
+ * the layer. */
+int export_layer_stream(struct store *s, struct store_lease *l, const struct digest *diff_id,
+        enum compression c, int level, unsigned n_threads, struct sink *to,
+        struct error *err) must_check;
+/* export_blame_blob - err is about what a blob says: if its bytes are damaged, say that and set it
+ * aside. */
+void export_blame_blob(struct store *s, const struct digest *d, struct error *err);
 
 /* --- register.c ------------------------------------------------------------------------------ */
 

@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 
 #define RECORD_VERIFIED "layer-blob"
+#define INFLATE_AHEAD ((size_t)2 << 20)
 #define BLAME_BUFFER ((size_t)256 << 10)
 
 /* --- verifying sink -------------------------------------------------------------------------- */
@@ -241,6 +242,12 @@ int export_layer_tar_size(struct store *s, struct store_lease *l, const struct d
 		*ret = layer->tar_size;
 		return 0;
 	}
+	struct export_packed packed;
+	r = r == 0 ? export_packed_get(s, diff_id, &packed, err) : 0;
+	if (r > 0)
+		*ret = packed.tar_size;
+	if (r != 0)
+		return MIN(r, 0);
 	r = find_blob(s, diff_id, COMPRESS_NONE, &blob, err);
 	if (r == 1)
 		*ret = (uint64_t)blob.size;
@@ -258,47 +265,64 @@ int export_layer_tar_size(struct store *s, struct store_lease *l, const struct d
 
 /* --- compressed blobs ------------------------------------------------------------------------ */
 
-static int make_blob(struct store *s, struct store_lease *l, const struct digest *diff_id,
-        enum compression c, int level, unsigned n_threads, struct sink **along, struct digest *blob,
-        struct oci_descriptor *ret, struct error *err)
+int export_layer_stream(struct store *s, struct store_lease *l, const struct digest *diff_id,
+        enum compression c, int level, unsigned n_threads, struct sink *to, struct error *err)
 {
-	uint64_t size = 0;
 	char hex[DIGEST_STR_MAX];
 	_cleanup_free_ char *what = xasprintf("layer %s", digest_str(diff_id, hex));
-	struct sink *to = store_blob_sink(s, l, NULL, blob, &size);
-	/* In the store first: what another one gets was checked by then. */
-	if (along && *along)
-		to = sink_tee(to, take_ptr(*along));
 	_cleanup_sink_ struct sink *chain = export_verify_sink(
 	        sink_compress(to, c, level, n_threads), diff_id, UINT64_MAX, what);
-	if (export_layer_tar(s, l, diff_id, chain, err) < 0 || sink_finish(chain, err) < 0)
+	if (export_layer_tar(s, l, diff_id, chain, err) < 0)
+		return -1;
+	return sink_finish(chain, err);
+}
+
+static int make_blob(struct store *s, struct store_lease *l, const struct digest *diff_id,
+        enum compression c, int level, unsigned n_threads, struct oci_descriptor *ret,
+        struct error *err)
+{
+	uint64_t size = 0;
+	struct digest blob;
+	if (export_layer_stream(s, l, diff_id, c, level, n_threads,
+	            store_blob_sink(s, l, NULL, &blob, &size), err) < 0)
 		return -1;
 	*ret = (struct oci_descriptor){
 	        .media_type = xstrdup(image_layer_media_type(compression_name(c), false)),
-	        .digest = *blob,
+	        .digest = blob,
 	        .size = (int64_t)size,
 	};
 	return export_remember_blob(s, diff_id, ret, err);
 }
 
-int export_layer_blob_along(struct store *s, struct store_lease *l, const struct digest *diff_id,
+/* is_ours - made here, so that it is compressed as asked for; a base's stays as it came. */
+static int is_ours(
+        struct store *s, struct store_lease *l, const struct digest *diff_id, struct error *err)
+{
+	const struct store_layer *layer = NULL;
+	struct export_packed packed;
+	int r = store_layer_get(s, l, diff_id, 0, &layer, err);
+	return r == 1 ? layer->canonical : r < 0 ? -1 : export_packed_get(s, diff_id, &packed, err);
+}
+
+int export_layer_blob_here(struct store *s, struct store_lease *l, const struct digest *diff_id,
+        enum compression c, int level, bool force, struct oci_descriptor *ret, struct error *err)
+{
+	/* A level that was asked for cannot be seen in a blob that exists: make it anew. */
+	int r = level < 0 ? find_blob(s, diff_id, (int)c, ret, err) : 0;
+	if (r != 0 || force)
+		return r;
+	r = is_ours(s, l, diff_id, err);
+	return r == 0 ? find_blob(s, diff_id, -1, ret, err) : MIN(r, 0);
+}
+
+int export_layer_blob(struct store *s, struct store_lease *l, const struct digest *diff_id,
         enum compression c, int level, bool force, unsigned n_threads, bool docker_types,
-        struct sink **along, struct digest *blob, struct oci_descriptor *ret, struct error *err)
+        struct oci_descriptor *ret, struct error *err)
 {
 	struct oci_descriptor d = {0};
-	/* A level that was asked for cannot be seen in a blob that exists: make it anew. */
-	int r = level < 0 ? find_blob(s, diff_id, (int)c, &d, err) : 0;
-	if (r == 0 && !force) {
-		const struct store_layer *layer = NULL;
-		int have = store_layer_get(s, l, diff_id, 0, &layer, err);
-		if (have < 0)
-			return -1;
-		/* Of the base, so as it came; ours are made as asked for. */
-		if (have == 0 || !layer->canonical)
-			r = find_blob(s, diff_id, -1, &d, err);
-	}
+	int r = export_layer_blob_here(s, l, diff_id, c, level, force, &d, err);
 	if (r == 0)
-		r = make_blob(s, l, diff_id, c, level, n_threads, along, blob, &d, err);
+		r = make_blob(s, l, diff_id, c, level, n_threads, &d, err);
 	if (r < 0) {
 		oci_descriptor_release(&d);
 		return -1;
@@ -311,15 +335,6 @@ int export_layer_blob_along(struct store *s, struct store_lease *l, const struct
 	};
 	oci_descriptor_release(&d);
 	return 0;
-}
-
-int export_layer_blob(struct store *s, struct store_lease *l, const struct digest *diff_id,
-        enum compression c, int level, bool force, unsigned n_threads, bool docker_types,
-        struct oci_descriptor *ret, struct error *err)
-{
-	struct digest blob;
-	return export_layer_blob_along(
-	        s, l, diff_id, c, level, force, n_threads, docker_types, NULL, &blob, ret, err);
 }
 
 /* --- unpacking ------------------------------------------------------------------------------- */
@@ -350,7 +365,7 @@ static int unpack_into(
 }
 
 int export_unpack_stream(struct store *s, struct store_lease *l, const struct digest *diff_id,
-        struct reader *blob, const struct store_layer **ret, struct error *err)
+        struct reader *blob, bool canonical, const struct store_layer **ret, struct error *err)
 {
 	char hex[DIGEST_STR_MAX], got_hex[DIGEST_STR_MAX];
 	_cleanup_free_ char *what = xasprintf("layer %s", digest_str(diff_id, hex));
@@ -362,7 +377,9 @@ int export_unpack_stream(struct store *s, struct store_lease *l, const struct di
 	struct reader *inflated = NULL;
 	if (reader_decompress(blob, EXPORT_LAYER_MAX, NULL, &inflated, err) < 0)
 		return err_wrap(err, "%s", what);
-	_cleanup_reader_ struct reader *tar = reader_hash(inflated, &got, &size);
+	/* Inflating and hashing take as long as writing files does: side by side. */
+	_cleanup_reader_ struct reader *tar =
+	        reader_ahead(reader_hash(inflated, &got, &size), INFLATE_AHEAD);
 	if (store_staging_dir(l, &name, &fd, err) < 0)
 		return -1;
 	if (unpack_into(tar, what, fd, &tree, err) < 0)
@@ -371,12 +388,12 @@ int export_unpack_stream(struct store *s, struct store_lease *l, const struct di
 		return err_set(err, ERR_INTEGRITY,
 		        "the image config says that a layer has the diff id %s, but it has %s", hex,
 		        digest_str(&got, got_hex));
-	return store_layer_publish(s, l, name, &tree, diff_id, size, false, ret, err);
+	return store_layer_publish(s, l, name, &tree, diff_id, size, canonical, ret, err);
 }
 
-/* blame_blob - whoever unpacks damaged bytes stumbles before the end, where their digest would be
+/* Whoever unpacks damaged bytes stumbles before the end, where their digest would be
  * looked at: read on to it, so that the blob is set aside and the next attempt fetches another. */
-static int blame_blob(struct store *s, const struct digest *d, struct error *err)
+void export_blame_blob(struct store *s, const struct digest *d, struct error *err)
 {
 	_cleanup_reader_ struct reader *raw = NULL;
 	_cleanup_error_ struct error e = ERROR_INIT;
@@ -385,10 +402,9 @@ static int blame_blob(struct store *s, const struct digest *d, struct error *err
 	while (n >= 0 && (n = reader_read(raw, buf, BLAME_BUFFER, &e)) > 0)
 		;
 	if (n >= 0 || e.class != ERR_INTEGRITY)
-		return -1; /* the bytes are what they were: the error is about what they say */
+		return; /* the bytes are what they were: the error is about what they say */
 	(void)err_wrap(&e, "%s", err->msg);
 	error_move(err, &e);
-	return -1;
 }
 
 int export_unpack_layer(struct store *s, struct store_lease *l, const struct digest *diff_id,
@@ -397,7 +413,15 @@ int export_unpack_layer(struct store *s, struct store_lease *l, const struct dig
 	struct reader *raw = NULL;
 	if (store_blob_reader(s, &blob->digest, &raw, err) < 0)
 		return -1;
-	if (export_unpack_stream(s, l, diff_id, raw, ret, err) < 0)
-		return blame_blob(s, &blob->digest, err);
+	struct export_packed packed;
+	int ours = export_packed_get(s, diff_id, &packed, err);
+	if (ours < 0) {
+		reader_free(raw);
+		return -1;
+	}
+	if (export_unpack_stream(s, l, diff_id, raw, ours > 0, ret, err) < 0) {
+		export_blame_blob(s, &blob->digest, err);
+		return -1;
+	}
 	return export_remember_blob(s, diff_id, blob, err);
 }

@@ -120,6 +120,9 @@ static int try_clamp(struct layer_job *j, size_t i, struct error *err)
 		return 0;
 	int r = store_layer_get(
 	        j->s, j->l, &j->diff_ids[i], STORE_LAYER_FD | STORE_LAYER_TREE, &layer, err);
+	if (r == 0 && export_packed_open(j->s, j->l, &j->diff_ids[i], &layer, err) > 0)
+		r = store_layer_get(j->s, j->l, &j->diff_ids[i], STORE_LAYER_FD | STORE_LAYER_TREE,
+		        &layer, err);
 	if (r <= 0 || !layer->canonical || !has_newer(layer->tree, j->o->epoch))
 		return r < 0 ? -1 : 0;
 	return clamped_blob(j, layer, i, err) < 0 ? -1 : 1;
@@ -153,7 +156,9 @@ static int plan_layer(struct layer_job *j, size_t i, struct error *err)
 		r = store_layer_get(j->s, j->l, &j->diff_ids[i], 0, &layer, err);
 		if (r < 0)
 			return -1;
-		straight = r == 1 && layer->canonical;
+		struct export_packed packed;
+		straight = r == 1 ? layer->canonical
+		                  : export_packed_get(j->s, &j->diff_ids[i], &packed, err) > 0;
 	}
 	if (!straight)
 		return export_layer_blob(j->s, j->l, &j->diff_ids[i], j->c, j->o->level,

@@ -190,58 +190,6 @@ int export_push_manifest(const struct export_registry *r, const char *text, size
 
 /* --- layers ----------------------------------------------------------------------------------- */
 
-/* An upload that goes along with making a blob. It may fail: the blob is then sent the ordinary way
- * once it is complete. */
-struct along {
-	struct sink base;
-	struct sink *up;
-	bool failed, *ret_done;
-};
-
-static void along_failed(struct along *a, struct error *err)
-{
-	log_debug("upload while compressing: %s", str_or_empty(err->msg));
-	error_release(err);
-	a->failed = true;
-}
-
-static int along_write(struct sink *s, const void *p, size_t n, struct error *err)
-{
-	struct along *a = (struct along *)s;
-	struct error mine = ERROR_INIT;
-	(void)err;
-	if (!a->failed && sink_write(a->up, p, n, &mine) < 0)
-		along_failed(a, &mine);
-	return 0;
-}
-
-static int along_finish(struct sink *s, struct error *err)
-{
-	struct along *a = (struct along *)s;
-	struct error mine = ERROR_INIT;
-	(void)err;
-	if (!a->failed && sink_finish(a->up, &mine) < 0)
-		along_failed(a, &mine);
-	*a->ret_done = !a->failed;
-	return 0;
-}
-
-static void along_free(struct sink *s)
-{
-	struct along *a = (struct along *)s;
-	sink_free(a->up);
-	free(a);
-}
-
-static struct sink *sink_along(struct sink *up, bool *ret_done)
-{
-	struct along *a = new0(struct along, 1);
-	a->base = (struct sink){along_write, along_finish, along_free};
-	a->up = up;
-	a->ret_done = ret_done;
-	return &a->base;
-}
-
 /* Layers of a base, and layers that were pushed before: no byte of them may be needed. 1: it is
  * there, and ret says as what. */
 static int layer_elsewhere(struct store *s, struct store_lease *l, const struct export_registry *r,
@@ -279,33 +227,72 @@ static bool is_large(struct store *s, struct store_lease *l, const struct digest
 	return r == 1 && layer->tar_size >= TEE_MIN;
 }
 
+/* push_on_the_way - compressed straight into the registry; the store keeps no copy, as it has the
+ * files. 1 sent. 0: not the way for this layer, or it went wrong: the ordinary way has retries, and
+ * says what the matter is. */
+static int push_on_the_way(struct store *s, struct store_lease *l, const struct export_registry *r,
+        const struct export_push_layer *p, struct oci_descriptor *ret, struct error *err)
+{
+	struct digest digest;
+	uint64_t size;
+	if (!is_large(s, l, p->diff_id))
+		return 0;
+	if (export_layer_stream(s, l, p->diff_id, p->compression, p->level, p->n_threads,
+	            registry_upload_sink(r->client, r->ref, &digest, &size), err) < 0) {
+		if (err->class == ERR_CANCELLED)
+			return -1;
+		log_debug("upload while compressing: %s", str_or_empty(err->msg));
+		error_release(err);
+		return 0;
+	}
+	struct oci_descriptor d = {.media_type = xstrdup(image_layer_media_type(
+	                                   compression_name(p->compression), false)),
+	        .digest = digest,
+	        .size = (int64_t)size};
+	export_remember_origin(s, &digest, r->ref);
+	int rc = export_remember_blob(s, p->diff_id, &d, err);
+	*ret = (struct oci_descriptor){
+	        .media_type = xstrdup(image_media_type(d.media_type, p->docker_types)),
+	        .digest = digest,
+	        .size = d.size};
+	oci_descriptor_release(&d);
+	if (rc < 0)
+		return -1;
+	return 1;
+}
+
+static int blob_for(struct store *s, struct store_lease *l, const struct export_push_layer *p,
+        struct oci_descriptor *ret, struct error *err)
+{
+	return export_layer_blob(s, l, p->diff_id, p->compression, p->level, p->force, p->n_threads,
+	        p->docker_types, ret, err);
+}
+
 int export_push_layer(struct store *s, struct store_lease *l, const struct export_registry *r,
         const struct export_push_layer *p, struct oci_descriptor *ret, struct error *err)
 {
 	struct oci_descriptor d = {0};
-	int there = layer_elsewhere(s, l, r, p, ret, err);
-	if (there != 0)
-		return MIN(there, 0);
-	struct digest blob, digest;
-	uint64_t size;
-	bool sent = false;
-	struct sink *up = NULL;
-	if (is_large(s, l, p->diff_id))
-		up = sink_along(
-		        registry_upload_sink(r->client, r->ref, &blob, &digest, &size), &sent);
-	int rc = export_layer_blob_along(s, l, p->diff_id, p->compression, p->level, p->force,
-	        p->n_threads, p->docker_types, &up, &blob, &d, err);
+	int rc = layer_elsewhere(s, l, r, p, ret, err);
+	if (rc == 0) {
+		rc = export_layer_blob_here(
+		        s, l, p->diff_id, p->compression, p->level, p->force, &d, err);
+		oci_descriptor_release(&d);
+		d = (struct oci_descriptor){0};
+		if (rc == 0)
+			rc = push_on_the_way(s, l, r, p, ret, err);
+		else if (rc > 0)
+			rc = 0;
+	}
+	if (rc != 0)
+		return MIN(rc, 0);
+	rc = blob_for(s, l, p, &d, err);
 	if (rc < 0 && err->class == ERR_NOT_FOUND && r->fetch) {
 		error_release(err);
 		rc = r->fetch(r->ctx, p->diff_id, err);
 		if (rc >= 0)
-			rc = export_layer_blob_along(s, l, p->diff_id, p->compression, p->level,
-			        p->force, p->n_threads, p->docker_types, &up, &blob, &d, err);
+			rc = blob_for(s, l, p, &d, err);
 	}
-	sink_free(up); /* not needed: the blob was here */
-	if (rc >= 0 && sent)
-		export_remember_origin(s, &d.digest, r->ref);
-	else if (rc >= 0)
+	if (rc >= 0)
 		rc = export_push_blob(s, r, &d, err);
 	if (rc < 0) {
 		oci_descriptor_release(&d);

@@ -12,6 +12,7 @@
 #include "layer/content.h"
 #include "layer/unpack.h"
 #include "sys/path.h"
+#include "tar/writer.h"
 
 #define CHUNK 16
 #define ARCHIVE_MAX_BYTES (64ull << 30)
@@ -412,21 +413,70 @@ static int prepare(struct copy *c, struct error *err)
 	return 0;
 }
 
+/* place_all - the model of the layer; only archives have touched the disk. */
+static int place_all(struct copy *c, int destfd, struct error *err)
+{
+	static const struct treeview nothing;
+	const struct copy_request *rq = c->rq;
+	const struct treeview *lower = rq->link || !rq->lower ? &nothing : rq->lower;
+	if (prepare(c, err) < 0)
+		return -1;
+	int r = upper_init(&c->u, destfd, lower, rq->lower_fds, rq->single_id, err);
+	for (size_t i = 0; i < rq->n_items && r == 0; i++)
+		r = copy_item(c, &rq->items[i], err);
+	return r;
+}
+
 int layer_copy(const struct copy_request *rq, struct pool *pool, int destfd, struct tree *ret,
         struct error *err)
 {
-	static const struct treeview nothing;
 	struct copy c = {.rq = rq, .pool = pool};
-	const struct treeview *lower = rq->link || !rq->lower ? &nothing : rq->lower;
-	if (prepare(&c, err) < 0)
-		return -1;
-	int r = upper_init(&c.u, destfd, lower, rq->lower_fds, rq->single_id, err);
-	for (size_t i = 0; i < rq->n_items && r == 0; i++)
-		r = copy_item(&c, &rq->items[i], err);
+	int r = place_all(&c, destfd, err);
 	if (r == 0)
 		r = flush_pending(&c, err);
 	if (r == 0)
 		r = upper_finish(&c.u, ret, err);
 	upper_release(&c.u);
 	return r;
+}
+
+/* content_of - where the bytes of an entry of the tree come from. Texts get their digests here. */
+static int content_of(const struct upper_inode *ino, struct tree_entry *e, struct tar_content *ret,
+        struct error *err)
+{
+	const struct copy_entry *ce = ino->pending;
+	if (e->type != TREE_REG)
+		return 0;
+	if (ce && ce->dirfd < 0) {
+		sha256_buf(ce->data, e->size, &e->sha256);
+		e->has_digest = true;
+	}
+	if (!ce || !e->has_digest)
+		return err_set(err, ERR_INTERNAL, "%s: its content is not known", e->path);
+	*ret = (struct tar_content){ce->dirfd, ce->src, ce->data};
+	return 0;
+}
+
+int layer_copy_tar(
+        const struct copy_request *rq, struct sink *out, struct tree *ret, struct error *err)
+{
+	struct copy c = {.rq = rq};
+	_cleanup_tree_ struct tree t = TREE_INIT;
+	_cleanup_free_ const struct upper_inode **inodes = NULL;
+	for (size_t i = 0; i < rq->n_items; i++)
+		if (rq->items[i].archive)
+			return err_set(err, ERR_INTERNAL, "an archive cannot be copied as a tar");
+	int r = place_all(&c, -1, err);
+	if (r == 0)
+		upper_list(&c.u, &t, &inodes);
+	_cleanup_free_ struct tar_content *content = new0(struct tar_content, t.n + 1);
+	for (size_t i = 0; i < t.n && r == 0; i++)
+		r = content_of(inodes[i], &t.entries[i], &content[i], err);
+	/* The model is as large as the tree: not both while the bytes flow. */
+	upper_release(&c.u);
+	if (r < 0 || tar_write_contents(&t, content, out, err) < 0)
+		return -1;
+	*ret = t;
+	t = TREE_INIT;
+	return 0;
 }

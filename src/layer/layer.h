@@ -101,6 +101,12 @@ struct copy_request {
 int layer_copy(const struct copy_request *rq, struct pool *pool, int destfd, struct tree *ret,
         struct error *err) must_check;
 
+/* layer_copy_tar - the same layer as its canonical tar: nothing is written to disk but what `out`
+ * does (it is not finished). Files must have digests; an item that is an archive is ERR_INTERNAL.
+ * Each source is read once, checked on the way as by layer_copy. */
+int layer_copy_tar(const struct copy_request *rq, struct sink *out, struct tree *ret,
+        struct error *err) must_check;
+
 /* layer_workdir - WORKDIR: missing directories 0755, owner `user` (looked up in lower; "" root),
  * date *time (NULL: their parent's).
  * Links in lower are followed as chroot would; ret may come out empty. */

@@ -92,6 +92,8 @@ int upper_init(struct upper *u, int destfd, const struct treeview *lower, const 
 	uint32_t node = add_node(u, UPPER_ROOT, "", ino);
 	u->nodes[node].on_disk = true;
 	u->nodes[node].lower_dir = lower != NULL;
+	if (destfd < 0)
+		return 0;
 	if (!single_id && fchown(destfd, u->ids.euid, u->ids.egid) < 0)
 		return err_sys(err, errno, "cannot change the owner of the staging directory");
 	if (fchmod(destfd, 0755) < 0)
@@ -398,6 +400,8 @@ int upper_remove(struct upper *u, uint32_t node, struct error *err)
 static int make_dir(struct upper *u, uint32_t node, struct error *err)
 {
 	struct upper_node *nd = &u->nodes[node];
+	if (u->destfd < 0)
+		return 0;
 	int fd = upper_dirfd(u, nd->parent, err);
 	if (fd < 0)
 		return -1;
@@ -410,6 +414,8 @@ static int make_dir(struct upper *u, uint32_t node, struct error *err)
 static int make_whiteout(struct upper *u, uint32_t node, struct error *err)
 {
 	struct upper_node *nd = &u->nodes[node];
+	if (u->destfd < 0)
+		return 0;
 	int fd = upper_dirfd(u, nd->parent, err);
 	if (fd < 0)
 		return -1;
@@ -756,18 +762,20 @@ static struct named *list_nodes(struct upper *u, struct arena *a, size_t *ret_n)
 	return v;
 }
 
-int upper_finish(struct upper *u, struct tree *ret, struct error *err)
+void upper_list(struct upper *u, struct tree *ret, const struct upper_inode ***ret_inodes)
 {
-	if (finish_dirs(u, err) < 0)
-		return -1;
 	_cleanup_arena_ struct arena paths = ARENA_INIT;
 	size_t n;
 	_cleanup_free_ struct named *v = list_nodes(u, &paths, &n);
 	struct tree t = TREE_INIT;
+	if (ret_inodes)
+		*ret_inodes = new0(const struct upper_inode *, n + 1);
 	for (size_t i = 0; i < n; i++) {
 		struct upper_inode *ino = u->nodes[v[i].node].ino;
 		struct tree_entry e = ino->e;
 		e.path = v[i].path;
+		if (ret_inodes)
+			(*ret_inodes)[i] = ino;
 		if (ino->first == UPPER_NONE) {
 			ino->first = (uint32_t)i;
 		} else {
@@ -781,5 +789,12 @@ int upper_finish(struct upper *u, struct tree *ret, struct error *err)
 	}
 	tree_sort(&t);
 	*ret = t;
+}
+
+int upper_finish(struct upper *u, struct tree *ret, struct error *err)
+{
+	if (finish_dirs(u, err) < 0)
+		return -1;
+	upper_list(u, ret, NULL);
 	return 0;
 }

@@ -4,8 +4,8 @@
  * the lower view, never by the kernel in the directory on disk, so that no link of an archive or
  * of an image can lead a write astray. Disk calls only ever get the descriptor of a directory that
  * the model made and one plain name. Directories are made on disk at once; their owner, mode,
- * xattrs and mtime are set by upper_finish(). Not thread-safe, but upper_finish's tree may be
- * read by anyone. Private to src/layer. */
+ * xattrs and mtime are set by upper_finish(). Without a directory (destfd -1) there is only the
+ * model. Not thread-safe, but upper_finish's tree may be read by anyone. Private to src/layer. */
 #ifndef STRAKE_LAYER_UPPER_H
 #define STRAKE_LAYER_UPPER_H
 
@@ -64,7 +64,7 @@ struct upper {
 	uint64_t fd_clock;
 };
 
-/* upper_init - destfd is an empty directory and stays the caller's. */
+/* upper_init - destfd is an empty directory and stays the caller's; -1: nothing goes to disk. */
 int upper_init(struct upper *u, int destfd, const struct treeview *lower, const int *lower_fds,
         bool single_id, struct error *err) must_check;
 void upper_release(struct upper *u);
@@ -124,6 +124,8 @@ int upper_meta_fd(const struct upper_ids *ids, int fd, const struct tree_entry *
 
 /* upper_finish - set the directories' metadata, and fill ret (sorted). */
 int upper_finish(struct upper *u, struct tree *ret, struct error *err) must_check;
+/* upper_list - only the tree, and what each of its entries was made of (malloc'ed). */
+void upper_list(struct upper *u, struct tree *ret, const struct upper_inode ***ret_inodes);
 
 /* upper_filter_xattrs - copy the allowed ones of e into the arena; capabilities become v2. */
 void upper_filter_xattrs(struct arena *a, struct tree_entry *e);

@@ -426,7 +426,6 @@ struct upload_sink {
 	int flown; /* the thread's result; its error: */
 	struct error err;
 	struct sha256 hash;
-	const struct digest *later; /* then nothing is hashed here */
 	uint64_t size;
 	struct digest *ret_digest;
 	uint64_t *ret_size;
@@ -544,8 +543,7 @@ static int upload_sink_write(struct sink *sink, const void *p, size_t n, struct 
 			return -1;
 		s->ready = true;
 	}
-	if (!s->later)
-		sha256_update(&s->hash, p, n);
+	sha256_update(&s->hash, p, n);
 	while (n > 0) {
 		size_t k = MIN(n, (size_t)CHUNK - s->chunk.len);
 		strbuf_add(&s->chunk, p, k);
@@ -565,8 +563,6 @@ static int upload_sink_finish(struct sink *sink, struct error *err)
 	if (upload_sink_write(sink, "", 0, err) < 0)
 		return -1;
 	sha256_final(&s->hash, &d);
-	if (s->later)
-		d = *s->later;
 	if (s->size == s->chunk.len) {
 		/* All of it is here: the ordinary way, with its retries. */
 		if (registry_put_blob(s->u.c, &s->ref, &d, s->size, chunk_reader, s, err) < 0)
@@ -601,14 +597,13 @@ static void upload_sink_free(struct sink *sink)
 }
 
 struct sink *registry_upload_sink(struct registry_client *c, const struct oci_ref *ref,
-        const struct digest *later, struct digest *ret_digest, uint64_t *ret_size)
+        struct digest *ret_digest, uint64_t *ret_size)
 {
 	struct upload_sink *s = new0(struct upload_sink, 1);
 	s->sink = (struct sink){upload_sink_write, upload_sink_finish, upload_sink_free};
 	s->u.c = c;
 	s->piece = CHUNK;
 	s->chunk = s->sent = STRBUF_INIT;
-	s->later = later;
 	s->ret_digest = ret_digest;
 	s->ret_size = ret_size;
 	s->ref.domain = xstrdup(ref->domain);

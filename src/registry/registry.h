@@ -59,10 +59,9 @@ int registry_put_blob(struct registry_client *c, const struct oci_ref *ref, cons
         int (*reopen)(void *ctx, uint64_t offset, struct reader **ret, struct error *err),
         void *ctx, struct error *err) must_check;
 /* registry_upload_sink - a blob whose digest is known only at the end: chunked upload on a thread
- * of its own; finish() commits. later: where somebody else will have put the digest by then; NULL:
- * it is computed. */
+ * of its own; finish() commits. */
 struct sink *registry_upload_sink(struct registry_client *c, const struct oci_ref *ref,
-        const struct digest *later, struct digest *ret_digest, uint64_t *ret_size);
+        struct digest *ret_digest, uint64_t *ret_size);
 /* registry_put_manifest - 1: the registry says that it lists the manifest as a referrer of its
  * subject; 0: it does not, and whoever wants that keeps the index of the fallback tag. */
 int registry_put_manifest(struct registry_client *c, const struct oci_ref *ref, const char *p,

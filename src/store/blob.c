@@ -315,13 +315,28 @@ static int publish(struct store *s, struct store_lease *l, const char *name, con
         uint64_t size, struct error *err)
 {
 	bool moved = false; /* the transaction is repeated after a damaged database */
+	char hex[DIGEST_HEX_MAX];
 	int rc;
 	do {
 		rc = db_begin(s, DB_WRITE, err);
 		if (rc == 0)
 			rc = db_end(s, move_in(s, l, name, d, size, &moved, err), err);
 	} while (db_again(s, rc, err));
+	if (rc == 0 && moved) {
+		store_enter(s);
+		map_put(&s->fresh, digest_hex(d, hex), NULL);
+		store_leave(s);
+	}
 	return rc;
+}
+
+bool store_blob_is_fresh(struct store *s, const struct digest *d)
+{
+	char hex[DIGEST_HEX_MAX];
+	store_enter(s);
+	bool yes = map_has(&s->fresh, digest_hex(d, hex));
+	store_leave(s);
+	return yes;
 }
 
 struct blob_sink {

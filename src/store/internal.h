@@ -107,6 +107,7 @@ struct store {
 	struct strv warnings;
 	struct map layers; /* hex -> struct layer_entry, the current one */
 	struct layer_entry *all_layers;
+	struct map fresh; /* hex of blobs that this handle wrote */
 	struct store_lease *leases;
 	bool swept, sweep_again;
 	char boot[40]; /* boot id; "" until asked for */

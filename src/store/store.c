@@ -166,6 +166,7 @@ void store_free(struct store *s)
 		free(e);
 	}
 	map_release(&s->layers);
+	map_release(&s->fresh);
 	map_release(&s->seen);
 	for (size_t i = 0; i < s->n_touches; i++)
 		free(s->touches[i].kind);

@@ -79,6 +79,9 @@ int store_blob_put(struct store *s, struct store_lease *l, const void *p, size_t
 struct sink *store_blob_sink(struct store *s, struct store_lease *l, const struct digest *expect,
         struct digest *ret, uint64_t *ret_size);
 
+/* store_blob_is_fresh - did this handle write it, and so hash every byte, just now? */
+bool store_blob_is_fresh(struct store *s, const struct digest *d);
+
 /* --- layers -------------------------------------------------------------------------------- */
 
 struct store_layer {

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
 #include "base/strbuf.h"
 #include "sys/path.h"
@@ -296,22 +297,12 @@ static int append_zeros(struct archive *a, size_t n, struct error *err)
 	return append(a, zeros, n, err);
 }
 
-static int size_error(const struct tree_entry *e, struct error *err)
+/* append_bytes - all that fd has, which must be e->size bytes; hash may be NULL. */
+static int append_bytes(struct archive *a, const struct tree_entry *e, int fd, struct sha256 *hash,
+        bool *ret_same, struct error *err)
 {
-	return err_set(err, ERR_INTEGRITY,
-	        "%s no longer has the %" PRIu64 " bytes that its manifest says", e->path, e->size);
-}
-
-static int append_file(struct archive *a, const struct tree_entry *e, int treefd, struct error *err)
-{
-	if (e->size == 0)
-		return 0;
-	/* O_NONBLOCK: if the file has become a FIFO, opening must not hang. */
-	_cleanup_close_ int fd =
-	        sys_open_beneath(treefd, e->path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0);
-	if (fd < 0)
-		return err_sys(err, fd, "cannot open %s", e->path);
 	uint64_t left = e->size;
+	*ret_same = false;
 	/* One byte more is asked for: a short answer proves the end without another call. */
 	for (;;) {
 		if (a->n == BUF_SIZE && flush(a, err) < 0)
@@ -323,17 +314,76 @@ static int append_file(struct archive *a, const struct tree_entry *e, int treefd
 		if (got < 0)
 			return err_sys(err, errno, "cannot read %s", e->path);
 		if ((uint64_t)got > left || (got == 0 && left))
-			return size_error(e, err);
+			return 0;
+		if (hash)
+			sha256_update(hash, a->buf + a->n, (size_t)got);
 		a->n += (size_t)got;
 		left -= (uint64_t)got;
 		if (left == 0 && (size_t)got < want)
 			break;
 	}
+	*ret_same = true;
 	return append_zeros(a, tar_padding(e->size), err);
 }
 
-int tar_write_tree(const struct tree *t, int treefd, const struct tar_write_options *opt,
-        struct sink *out, struct error *err)
+/* O_NONBLOCK: if the file has become a FIFO, opening must not hang. */
+#define OPEN_FLAGS (O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY)
+
+static int append_file(struct archive *a, const struct tree_entry *e, int treefd, struct error *err)
+{
+	bool same;
+	if (e->size == 0)
+		return 0;
+	_cleanup_close_ int fd = sys_open_beneath(treefd, e->path, OPEN_FLAGS, 0);
+	if (fd < 0)
+		return err_sys(err, fd, "cannot open %s", e->path);
+	if (append_bytes(a, e, fd, NULL, &same, err) < 0)
+		return -1;
+	if (!same)
+		return err_set(err, ERR_INTEGRITY,
+		        "%s no longer has the %" PRIu64 " bytes that its manifest says", e->path,
+		        e->size);
+	return 0;
+}
+
+static int changed(const char *path, struct error *err)
+{
+	(void)err_set(err, ERR_INTEGRITY, "%s changed while being read", path);
+	return err_hint(err, "build again when nothing writes to it");
+}
+
+static int append_content(struct archive *a, const struct tree_entry *e,
+        const struct tar_content *c, struct error *err)
+{
+	struct sha256 hash;
+	struct digest got;
+	struct stat st;
+	bool same;
+	if (e->size == 0)
+		return 0;
+	if (c->dirfd < 0) {
+		if (append(a, c->data, e->size, err) < 0)
+			return -1;
+		return append_zeros(a, tar_padding(e->size), err);
+	}
+	_cleanup_close_ int fd = sys_open_beneath(c->dirfd, c->path, OPEN_FLAGS, 0);
+	if (fd == -ENOENT || fd == -ELOOP || fd == -ENXIO || fd == -ENOTDIR)
+		return changed(c->path, err);
+	if (fd < 0)
+		return err_sys(err, fd, "cannot open %s", c->path);
+	if (fstat(fd, &st) < 0)
+		return err_sys(err, errno, "cannot read %s", c->path);
+	if (!S_ISREG(st.st_mode))
+		return changed(c->path, err);
+	sha256_init(&hash);
+	if (append_bytes(a, e, fd, &hash, &same, err) < 0)
+		return -1;
+	sha256_final(&hash, &got);
+	return same && digest_eq(&got, &e->sha256) ? 0 : changed(c->path, err);
+}
+
+static int write_tree(const struct tree *t, int treefd, const struct tar_content *content,
+        const struct tar_write_options *opt, struct sink *out, struct error *err)
 {
 	_cleanup_(archive_release) struct archive a = {.s = SCRATCH_INIT, .out = out};
 	a.buf = xmalloc(BUF_SIZE);
@@ -346,12 +396,27 @@ int tar_write_tree(const struct tree *t, int treefd, const struct tar_write_opti
 		if (add_entry(&a.s, e, mtime, err) < 0 ||
 		        append(&a, a.s.head.buf, a.s.head.len, err) < 0)
 			return -1;
-		if (e->type == TREE_REG && append_file(&a, e, treefd, err) < 0)
+		if (e->type != TREE_REG)
+			continue;
+		if ((content ? append_content(&a, e, &content[i], err)
+		             : append_file(&a, e, treefd, err)) < 0)
 			return -1;
 	}
 	if (append_zeros(&a, 2 * TAR_BLOCK, err) < 0)
 		return -1;
 	return flush(&a, err);
+}
+
+int tar_write_tree(const struct tree *t, int treefd, const struct tar_write_options *opt,
+        struct sink *out, struct error *err)
+{
+	return write_tree(t, treefd, NULL, opt, out, err);
+}
+
+int tar_write_contents(const struct tree *t, const struct tar_content *content, struct sink *out,
+        struct error *err)
+{
+	return write_tree(t, -1, content, NULL, out, err);
 }
 
 /* --- lower level ----------------------------------------------------------------------------- */

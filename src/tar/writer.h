@@ -25,6 +25,17 @@ struct tar_write_options {
 int tar_write_tree(const struct tree *t, int treefd, const struct tar_write_options *opt,
         struct sink *out, struct error *err) must_check;
 
+/* The bytes of one regular file that is not in the tree's own directory. */
+struct tar_content {
+	int dirfd; /* -1: data */
+	const char *path;
+	const void *data;
+};
+/* tar_write_contents - the same bytes; the contents of entry i come from content[i]. Each must have
+ * the size and the digest that the tree says, else ERR_INTEGRITY "... changed while being read". */
+int tar_write_contents(const struct tree *t, const struct tar_content *content, struct sink *out,
+        struct error *err) must_check;
+
 /* Lower level, for archives that mix trees and small files (docker archive, tar export). */
 int tar_write_entry(const struct tree_entry *e, struct sink *out, struct error *err) must_check;
 int tar_write_data(const void *p, size_t n, struct sink *out, struct error *err) must_check;

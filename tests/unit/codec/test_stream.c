@@ -152,9 +152,62 @@ static void pipes(void)
 	sink_free(in);
 }
 
+/* Threads between: the same bytes, the same results, the same errors. */
+static void threads(void)
+{
+	_cleanup_error_ struct error err = ERROR_INIT;
+	size_t n = PIPE_TOTAL;
+	_cleanup_free_ unsigned char *data = xmalloc(n);
+	struct digest a, b, c;
+	uint64_t na = 0, nb = 0;
+	for (size_t i = 0; i < n; i++)
+		data[i] = pipe_byte(i);
+	sha256_buf(data, n, &c);
+	struct reader *r = reader_ahead(reader_hash(reader_mem(data, n), &a, &na), 4096);
+	struct sink *s = sink_behind(sink_hash(NULL, &b, &nb), 5000);
+	ok(stream_copy(r, s, &err) == 0 && sink_finish(s, &err) == 0, "through both threads");
+	ok(na == n && digest_eq(&a, &c), "what the reader stores at its end is there");
+	ok(nb == n && digest_eq(&b, &c), "what the sink stores at finish() is there");
+	reader_free(r);
+	sink_free(s);
+
+	r = reader_ahead(reader_limit(reader_mem(data, n), 1000, "the text"), 64);
+	s = sink_null();
+	ok(stream_copy(r, s, &err) < 0 && err.class == ERR_INTEGRITY &&
+	                strstr(err.msg, "the text"),
+	        "its own error, not that of a pipe");
+	error_release(&err);
+	reader_free(r);
+	sink_free(s);
+
+	struct strbuf sb = STRBUF_INIT;
+	s = sink_behind(sink_strbuf(&sb, 1000, "the answer"), 64);
+	int rc = 0;
+	for (size_t i = 0; i < n && rc == 0; i += 100)
+		rc = sink_write(s, data + i, MIN((size_t)100, n - i), &err);
+	if (rc == 0)
+		rc = sink_finish(s, &err);
+	ok(rc < 0 && err.class == ERR_INTEGRITY && strstr(err.msg, "the answer"),
+	        "an error behind comes to whoever writes");
+	error_release(&err);
+	sink_free(s);
+	strbuf_release(&sb);
+
+	/* Given up half way on either side: nothing hangs, nothing is finished. */
+	memset(&b, 0, sizeof(b));
+	s = sink_behind(sink_hash(NULL, &b, &nb), 5000);
+	ok(sink_write(s, data, 10000, &err) == 0, "a part is written");
+	sink_free(s);
+	ok(digest_is_zero(&b), "and not finished");
+	r = reader_ahead(reader_mem(data, n), 64);
+	is_int(reader_read(r, data, 10, &err), 10, "a part is read");
+	reader_free(r);
+}
+
 int main(void)
 {
 	pipes();
+	threads();
 	sinks();
 	descriptors();
 	readers();

@@ -84,6 +84,35 @@ UNUSED static struct copy_item *fx_copy_add(
 	return it;
 }
 
+/* As a tar the layer is the same, and so is what is wrong with it. */
+UNUSED static void fx_copy_as_tar(struct fx_copy *c)
+{
+	struct tree t = TREE_INIT;
+	struct error err = ERROR_INIT, ignored = ERROR_INIT;
+	struct digest got, want, got_tree, want_tree;
+	uint64_t got_size, want_size;
+	for (size_t i = 0; i < c->rq.n_items; i++)
+		if (c->rq.items[i].archive)
+			return;
+	struct sink *s = sink_hash(NULL, &got, &got_size);
+	int r = layer_copy_tar(&c->rq, s, &t, &err);
+	ok(r == c->r, "a tar fails where a directory does");
+	is_str(err.msg ? err.msg : "", c->err.msg ? c->err.msg : "", "... and for that reason");
+	if (r == 0 && c->r == 0) {
+		ok(sink_finish(s, &err) == 0, "the tar ends");
+		ok(layer_diff_id(&c->t, c->fd, &want, &want_size, &ignored) == 0 &&
+		                digest_eq(&got, &want) && got_size == want_size,
+		        "the same tar");
+		tree_digest(&t, &got_tree);
+		tree_digest(&c->t, &want_tree);
+		ok(digest_eq(&got_tree, &want_tree), "and the same tree");
+	}
+	sink_free(s);
+	tree_release(&t);
+	error_release(&err);
+	error_release(&ignored);
+}
+
 UNUSED static void fx_copy_run(struct fx_copy *c, struct pool *pool)
 {
 	static int n;
@@ -91,6 +120,7 @@ UNUSED static void fx_copy_run(struct fx_copy *c, struct pool *pool)
 	snprintf(name, sizeof(name), "out%d", n++);
 	c->fd = fx_dir(name);
 	c->r = layer_copy(&c->rq, pool, c->fd, &c->t, &c->err);
+	fx_copy_as_tar(c);
 }
 
 UNUSED static void fx_copy_end(struct fx_copy *c)

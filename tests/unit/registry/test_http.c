@@ -498,7 +498,7 @@ static int put_by_sink(struct registry_client *c, const char *repo, size_t total
 	struct digest got, want;
 	struct sha256 h;
 	uint64_t size = 0;
-	struct sink *s = registry_upload_sink(c, &r, NULL, &got, &size);
+	struct sink *s = registry_upload_sink(c, &r, &got, &size);
 	int class = 0;
 	sha256_init(&h);
 	last_message[0] = '\0';
