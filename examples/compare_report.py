@@ -114,11 +114,11 @@ h2 { font-size: 1.25rem; margin: 2.75rem 0 .25rem; }
 p { max-width: 48rem; margin: .5rem 0; }
 .soft, footer { color: var(--soft); }
 .facts { font-size: .875rem; color: var(--soft); }
-.facts span { white-space: nowrap; } .facts span + span::before { content: "·"; margin: 0 .5rem; }
+.facts span { white-space: nowrap; } .facts span:not(:last-child)::after { content: " ·"; }
 .cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(17rem, 1fr)); gap: 1rem;
   margin: 1.75rem 0 0; }
 .card { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 1rem 1.2rem; }
-.card b { display: block; font-size: 1.5rem; line-height: 1.3; }
+.card b { display: block; font-size: 1.4rem; line-height: 1.3; margin-top: .5rem; }
 .card p { margin: .35rem 0 0; font-size: .9rem; } .card .soft { font-style: italic; }
 .key { display: flex; gap: 1.5rem; font-size: .875rem; margin: .75rem 0; }
 .key i { display: inline-block; width: .8rem; height: .8rem; border-radius: 2px; margin-right: .45rem;
@@ -182,17 +182,17 @@ def cards(rows):
     cold = [r for r in rows if r.cold2 < r.cold1]
     edit = [r for r in rows if r.edit2 < r.edit1]
     yield card("“Significantly reduce the size and attack surface of production images”",
-               "smaller: %d of %d" % (len(smaller), len(rows)),
+               "%d of %d smaller" % (len(smaller), len(rows)),
                "%.1f× in the median; %s× for %s." % (
                    statistics.median(r.size1 / r.size2 for r in rows),
                    "%.0f" % (best.size1 / best.size2), best.name))
     yield card("“It takes far less time to complete the entire process”",
-               "faster cold: %d of %d" % (len(cold), len(rows)),
+               "%d of %d faster, cold" % (len(cold), len(rows)),
                "%s for all in several stages, %s in one. Stages run side by side, but the final "
                "stage's base is one more to fetch, and some install packages a second time." % (
                    minutes(sum(r.cold2 for r in rows)), minutes(sum(r.cold1 for r in rows))))
     yield card("“Significantly reduce build times since individual stages can be cached”",
-               "faster after an edit: %d of %d" % (len(edit), len(rows)),
+               "%d of %d faster, edited" % (len(edit), len(rows)),
                "%s for all in several stages, %s in one: either way the cache keeps the steps before "
                "the edited file; several stages also keep those beside it." % (
                    minutes(sum(r.edit2 for r in rows)), minutes(sum(r.edit1 for r in rows))))
@@ -209,7 +209,7 @@ def page(rows, date, strake):
     yield "<h1>One stage or several</h1>"
     yield ("<p>What multi-stage builds are worth: the applications of well-known tutorials, built by "
            "strake in one stage, with compilers and sources in the image, and in several.</p>")
-    yield '<p class="facts">%s</p>' % "".join("<span>%s</span>" % html.escape(f) for f in facts)
+    yield '<p class="facts">%s</p>' % "\n".join("<span>%s</span>" % html.escape(f) for f in facts)
     if stages:
         yield '<div class="cards">%s</div>' % "".join(cards(stages))
         yield "<h2>Sizes and times</h2>"
