@@ -6,7 +6,6 @@
 #include "sys/mount.h"
 #include "sys/path.h"
 #include "sys/privilege.h"
-#include "sys/privilege.h"
 #include "sys/process.h"
 
 #include <errno.h>
@@ -414,4 +413,27 @@ void sandbox_kill(struct sandbox_process *p, int sig)
 {
 	struct wire_order_msg m = {.order = WIRE_KILL, .id = p->id, .signal = sig};
 	(void)!wire_send(p->context->sock, &m, sizeof(m), NULL, 0); /* gone: so are its steps */
+}
+
+int sandbox_pause(struct sandbox_process *p, struct error *err)
+{
+	int sv[2];
+	int32_t status;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv) < 0)
+		return err_sys(err, errno, "cannot make a socket pair");
+	_cleanup_close_ int ours = sv[0], theirs = sv[1];
+	struct wire_order_msg m = {.order = WIRE_PAUSE, .id = p->id};
+	int r = wire_send(p->context->sock, &m, sizeof(m), &theirs, 1);
+	close_ptr(&theirs);
+	if (r >= 0)
+		r = wire_recv(ours, &status, sizeof(status), NULL, 0);
+	if (r <= 0)
+		return keeper_gone(r, err);
+	return status < 0 ? err_sys(err, status, "cannot stop all of its processes") : 0;
+}
+
+void sandbox_resume(struct sandbox_process *p)
+{
+	struct wire_order_msg m = {.order = WIRE_RESUME, .id = p->id};
+	(void)!wire_send(p->context->sock, &m, sizeof(m), NULL, 0); /* as above */
 }

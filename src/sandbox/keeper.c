@@ -6,10 +6,12 @@
  * mount namespace, because layers can only be mounted where their descriptors were opened. */
 #include "sandbox/cgroup.h"
 #include "sandbox/emulator.h"
+#include "sandbox/freeze.h"
 #include "sandbox/notify.h"
 #include "sandbox/proxy.h"
 #include "sandbox/step.h"
 #include "sandbox/wire.h"
+#include "sys/mount.h"
 #include "sys/path.h"
 
 #include <errno.h>
@@ -32,6 +34,7 @@ struct running {
 	pid_t pid; /* of the step, or of the proxy */
 	int sock;  /* -1: a proxy or supervisor */
 	struct cgroup cgroup;
+	struct frozen frozen;
 };
 
 struct keeper {
@@ -168,7 +171,7 @@ static int start_supervisor(struct keeper *k, uint32_t id, struct error *err)
 		close(sv[1]);
 		return err_sys(err, errno, "cannot start the supervisor of a step");
 	}
-	add_running(k, (struct running){id, pid, -1, {.fd = -1, .parent_fd = -1}});
+	add_running(k, (struct running){id, pid, -1, {.fd = -1, .parent_fd = -1}, {0}});
 	return sv[1];
 }
 
@@ -200,7 +203,7 @@ static void start_step(struct keeper *k, const struct wire_order_msg *m, int soc
 		(void)cgroup_end(&cg, &peak);
 		return;
 	}
-	add_running(k, (struct running){m->id, pid, sock, cg});
+	add_running(k, (struct running){m->id, pid, sock, cg, {0}});
 }
 
 static void start_proxy(struct keeper *k, const struct wire_order_msg *m, const int *fds)
@@ -209,9 +212,28 @@ static void start_proxy(struct keeper *k, const struct wire_order_msg *m, const 
 	if (pid == 0)
 		proxy_main(fds[0], fds[1]);
 	if (pid > 0)
-		add_running(k, (struct running){m->id, pid, -1, {.fd = -1, .parent_fd = -1}});
+		add_running(k, (struct running){m->id, pid, -1, {.fd = -1, .parent_fd = -1}, {0}});
 	close(fds[0]);
 	close(fds[1]);
+}
+
+static int pause_step(struct keeper *k, uint32_t id)
+{
+	_cleanup_close_ int proc =
+	        k->shared_proc ? sys_open_dir(AT_FDCWD, "/proc") : sys_proc_mount();
+	if (proc < 0)
+		return proc;
+	for (size_t i = 0; i < k->n; i++)
+		if (k->v[i].id == id && k->v[i].sock >= 0)
+			return freeze_step(proc, k->v[i].pid, &k->v[i].frozen);
+	return -ESRCH;
+}
+
+static void resume_step(struct keeper *k, uint32_t id)
+{
+	for (size_t i = 0; i < k->n; i++)
+		if (k->v[i].id == id)
+			frozen_thaw(&k->v[i].frozen);
 }
 
 static void kill_step(struct keeper *k, uint32_t id, int sig)
@@ -227,6 +249,7 @@ static bool obey(struct keeper *k)
 	struct wire_order_msg m;
 	_cleanup_error_ struct error err = ERROR_INIT;
 	int fds[2];
+	int32_t status;
 	int r = wire_recv(KEEPER_SOCKET, &m, sizeof(m), fds, 2);
 	if (r <= 0)
 		return r == -EMFILE;
@@ -245,6 +268,13 @@ static bool obey(struct keeper *k)
 		break;
 	case WIRE_KILL:
 		kill_step(k, m.id, m.signal);
+		break;
+	case WIRE_PAUSE:
+		status = pause_step(k, m.id);
+		(void)!wire_send(fds[0], &status, sizeof(status), NULL, 0);
+		break;
+	case WIRE_RESUME:
+		resume_step(k, m.id);
 		break;
 	case WIRE_WARM:
 		/* A failure shows when a step asks for the network. */
@@ -279,6 +309,7 @@ static void finished(struct keeper *k, size_t i, int wstatus)
 	if (r.sock < 0)
 		return;
 	end_helpers(k, r.id);
+	free(r.frozen.v);
 	char name[24];
 	scratch_name(name, sizeof(name), r.id);
 	uint64_t peak;

@@ -133,6 +133,10 @@ int sandbox_start(struct sandbox_context *c, const struct sandbox_spec *spec,
  */
 int sandbox_wait(struct sandbox_process *p, int *ret_exit, struct error *err) must_check;
 void sandbox_kill(struct sandbox_process *p, int sig); /* SIGKILL: the whole pid namespace dies */
+/* sandbox_pause - all of the pid namespace is stopped when it returns, until sandbox_resume. -1: it
+ * goes on. */
+int sandbox_pause(struct sandbox_process *p, struct error *err) must_check;
+void sandbox_resume(struct sandbox_process *p);
 
 /* sandbox_unmake - what a step with a ready root made as mount points, if it is still empty; its
  * directories get their time back if nothing else changed them. */

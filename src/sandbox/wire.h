@@ -13,8 +13,9 @@
 #include "sandbox/sandbox.h"
 
 /* builder → keeper, on the context's socket; START carries the step's socket, PROXY a listening
- * socket and an O_PATH descriptor of the agent's socket. */
-enum wire_order { WIRE_START = 1, WIRE_KILL, WIRE_PROXY, WIRE_WARM };
+ * socket and an O_PATH descriptor of the agent's socket, PAUSE a socket for its answer: an int32, 0
+ * or -errno. */
+enum wire_order { WIRE_START = 1, WIRE_KILL, WIRE_PROXY, WIRE_WARM, WIRE_PAUSE, WIRE_RESUME };
 struct wire_order_msg {
 	uint32_t order;
 	uint32_t id;        /* of the step */
