@@ -1,5 +1,5 @@
 /* container/commit.c - what a container changed: diff, commit, export. All read its upper
- * directory; a container that runs goes on meanwhile. */
+ * directory; a container that runs goes on meanwhile, unless commit was told to pause it. */
 #include "container/internal.h"
 
 #include <dirent.h>
@@ -156,9 +156,9 @@ int container_diff(struct store *s, const char *name,
 /* --- commit ---------------------------------------------------------------------------------- */
 
 /* take_layer - a copy of the upper directory as a layer of im: the container keeps its own, which
- * goes on changing. */
-static int take_layer(const struct image_rootfs *r, struct store *s, int upper,
-        struct oci_image *im, struct error *err)
+ * goes on changing; if it is to be paused, once the copy is made. */
+static int take_layer(const struct image_rootfs *r, struct store *s, const struct container *paused,
+        int upper, struct oci_image *im, struct error *err)
 {
 	const struct copy_options all = {.keep_owner = true,
 	        .keep_special = true,
@@ -166,7 +166,7 @@ static int take_layer(const struct image_rootfs *r, struct store *s, int upper,
 	        .recorded = r->single_id};
 	const struct owner_table none = {0}; /* attributes say all that was kept */
 	_cleanup_free_ char *name = NULL;
-	_cleanup_close_ int staging = -1, tree = -1;
+	_cleanup_close_ int staging = -1, tree = -1, hold = -1;
 	_cleanup_tree_ struct tree t = TREE_INIT;
 	struct stat st;
 	if (store_staging_dir(r->lease, &name, &staging, err) < 0)
@@ -175,8 +175,10 @@ static int take_layer(const struct image_rootfs *r, struct store *s, int upper,
 	tree = e < 0 ? e : sys_open_beneath(staging, "tree", O_RDONLY | O_DIRECTORY, 0);
 	if (tree < 0)
 		return err_sys(err, tree, "cannot make a staging directory");
-	if (copy_tree(upper, ".", staging, "tree", true, &all, err) < 0)
+	hold = paused ? control_hold(paused, err) : -1;
+	if (hold < -1 || copy_tree(upper, ".", staging, "tree", true, &all, err) < 0)
 		return -1;
+	close_ptr(&hold);
 	if (fstat(upper, &st) < 0 || fchown(tree, st.st_uid, st.st_gid) < 0 ||
 	        fchmod(tree, st.st_mode & 07777) < 0)
 		return err_sys(err, errno, "cannot copy the container's root directory");
@@ -217,7 +219,7 @@ static int commit(const struct image_rootfs *r, struct store *s, const struct co
 	}
 	if (image_change(im, &o->changes, err) < 0)
 		return -1;
-	int rc = take_layer(r, s, upper, im, err);
+	int rc = take_layer(r, s, o->pause ? c : NULL, upper, im, err);
 	if (rc < 0)
 		return -1;
 	(void)json_get_strv(config, "Entrypoint", &argv);

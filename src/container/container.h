@@ -142,6 +142,7 @@ int container_diff(struct store *s, const char *name,
 struct container_commit_options {
 	const char *author, *message;
 	const char *name; /* of the image, or NULL */
+	bool pause;       /* stop its processes while its files are copied */
 	struct strv changes;
 };
 /* container_commit - image and changes as a new image. Volumes are not in it. */

@@ -37,10 +37,8 @@ int control_listen(int dirfd, struct control *ret, struct error *err)
 	return 0;
 }
 
-void control_release(struct control *c, int dirfd)
+void control_release(struct control *c)
 {
-	if (c->listen_fd >= 0)
-		(void)unlinkat(dirfd, "control", 0);
 	close_ptr(&c->listen_fd);
 	close_ptr(&c->root_fd);
 	for (size_t i = 0; i < c->n_clients; i++)
@@ -49,6 +47,7 @@ void control_release(struct control *c, int dirfd)
 		close(c->waiters[i]);
 	free(c->clients);
 	free(c->waiters);
+	free(c->pausers);
 	*c = (struct control){.listen_fd = -1, .root_fd = -1};
 }
 
@@ -58,13 +57,24 @@ static void answer(int fd, int status, int with_fd)
 	(void)!wire_send(fd, &r, sizeof(r), &with_fd, with_fd >= 0 ? 1 : 0);
 }
 
-static void forget(struct control *c, int fd)
+/* forget - true if it was there. */
+static bool forget(int *v, size_t *n, int fd)
 {
-	for (size_t i = 0; i < c->n_clients; i++)
-		if (c->clients[i] == fd) {
-			c->clients[i] = c->clients[--c->n_clients];
-			return;
+	for (size_t i = 0; i < *n; i++)
+		if (v[i] == fd) {
+			v[i] = v[--*n];
+			return true;
 		}
+	return false;
+}
+
+void control_paused(struct control *c, int client, const struct error *err)
+{
+	if (!error_is_set(err)) {
+		vec_grow(&c->pausers, &c->cap_pausers, c->n_pausers + 1);
+		c->pausers[c->n_pausers++] = client;
+	}
+	control_answer(client, error_is_set(err) ? -EBUSY : 0, err);
 }
 
 void control_answer(int client, int status, const struct error *err)
@@ -87,15 +97,18 @@ static void obey(
 		ev->signal = q->arg > 0 && q->arg < NSIG ? q->arg : 0;
 		return;
 	case CONTROL_WAIT:
-		forget(c, fd);
+		(void)forget(c->clients, &c->n_clients, fd);
 		vec_grow(&c->waiters, &c->cap_waiters, c->n_waiters + 1);
 		c->waiters[c->n_waiters++] = fd;
 		return;
 	case CONTROL_ROOT:
 		answer(fd, c->root_fd >= 0 ? 0 : -EAGAIN, c->root_fd);
 		return;
+	case CONTROL_PAUSE:
+		ev->pause = fd;
+		return;
 	case CONTROL_EXEC:
-		forget(c, fd);
+		(void)forget(c->clients, &c->n_clients, fd);
 		ev->exec = fd;
 		ev->tty = q->arg != 0;
 		return;
@@ -107,7 +120,7 @@ static void obey(
 void control_serve(struct control *c, int fd, struct control_event *ev)
 {
 	struct control_request q;
-	*ev = (struct control_event){.exec = -1, .fds = {-1, -1, -1, -1}};
+	*ev = (struct control_event){.exec = -1, .pause = -1, .fds = {-1, -1, -1, -1}};
 	if (fd == c->listen_fd) {
 		int new = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 		if (new >= 0 && c->n_clients + c->n_waiters >= CLIENTS_MAX) {
@@ -122,7 +135,8 @@ void control_serve(struct control *c, int fd, struct control_event *ev)
 	if (r == -EAGAIN)
 		return;
 	if (r <= 0) {
-		forget(c, fd);
+		(void)forget(c->clients, &c->n_clients, fd);
+		ev->resume = forget(c->pausers, &c->n_pausers, fd) && c->n_pausers == 0;
 		close(fd);
 	} else {
 		obey(c, fd, &q, ev);
@@ -160,10 +174,28 @@ int control_ask(int dirfd, enum control_op op, int arg, const int *fds, size_t n
 	if (r <= 0)
 		return r < 0 ? r : -ECONNREFUSED;
 	if (op == CONTROL_ROOT && reply.status == 0 && got >= 0)
-		*ret_fd = got;
-	else
-		close_ptr(&got);
+		*ret_fd = take_fd(&got);
+	else if (op == CONTROL_PAUSE && reply.status == 0)
+		*ret_fd = take_fd(&fd);
+	close_ptr(&got);
 	return reply.status;
+}
+
+/* nobody - of an answer of control_ask. */
+static bool nobody(int r)
+{
+	return r == -ECONNREFUSED || r == -ENOENT || r == -ECONNRESET || r == -EPIPE;
+}
+
+int control_hold(const struct container *c, struct error *err)
+{
+	int fd = -1;
+	int r = control_ask(c->dirfd, CONTROL_PAUSE, 0, NULL, 0, &fd);
+	if (r >= 0 || nobody(r))
+		return fd;
+	(void)err_sys(err, r, "cannot pause container %s", c->name);
+	(void)err_hint(err, "it starts processes too fast, or cannot be reached: --pause=false");
+	return -2;
 }
 
 static int not_running(const struct container *c, struct error *err)
@@ -175,7 +207,7 @@ static int not_running(const struct container *c, struct error *err)
 int container_signal(const struct container *c, int sig, struct error *err)
 {
 	int r = control_ask(c->dirfd, CONTROL_KILL, sig, NULL, 0, NULL);
-	if (r == -ECONNREFUSED || r == -ENOENT || r == -ECONNRESET)
+	if (nobody(r))
 		return not_running(c, err);
 	return r < 0 ? err_sys(err, r, "cannot reach container %s", c->name) : 0;
 }
@@ -202,7 +234,7 @@ int container_wait(const struct container *c, int timeout_ms, int *ret_exit, str
 {
 	_cleanup_close_ int fd = -1;
 	int r = control_ask(c->dirfd, CONTROL_WAIT, 0, NULL, 0, &fd);
-	if (r == -ECONNREFUSED || r == -ENOENT || r == -ECONNRESET || r == -EPIPE)
+	if (nobody(r))
 		return ended(c, ret_exit, err);
 	if (r < 0)
 		return err_sys(err, r, "cannot reach container %s", c->name);

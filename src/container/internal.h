@@ -118,7 +118,13 @@ void log_stream_release(struct log_stream *l);
 /* --- control.c: asking a running container's supervisor ----------------------------------------
  */
 
-enum control_op { CONTROL_KILL = 1, CONTROL_WAIT, CONTROL_ROOT, CONTROL_EXEC };
+enum control_op {
+	CONTROL_KILL = 1,
+	CONTROL_WAIT,
+	CONTROL_ROOT,
+	CONTROL_EXEC,
+	CONTROL_PAUSE, /* as long as the connection lasts */
+};
 struct control_request {
 	uint32_t op;
 	int32_t arg; /* KILL: the signal; EXEC: 1 a terminal */
@@ -132,25 +138,36 @@ struct control {      /* the supervisor's side */
 	int listen_fd;
 	int root_fd;            /* of the container; -1: not there yet */
 	int *clients, *waiters; /* connections */
-	size_t n_clients, cap_clients, n_waiters, cap_waiters;
+	int *pausers;           /* of the clients: for whom it is paused */
+	size_t n_clients, cap_clients, n_waiters, cap_waiters, n_pausers, cap_pausers;
 };
 struct control_event {
-	int signal; /* to be sent to the command; 0: none */
-	int exec;   /* a client that wants a command run: its connection; -1: none */
+	int signal;  /* to be sent to the command; 0: none */
+	int exec;    /* a client that wants a command run: its connection; -1: none */
+	int pause;   /* a client that wants the container paused; -1: none */
+	bool resume; /* the last of these is gone */
 	bool tty;
 	int fds[CONTROL_FDS];
 };
 int control_listen(int dirfd, struct control *ret, struct error *err) must_check;
-void control_release(struct control *c, int dirfd);
+/* control_release - the file is left: it is removed while the container's lock is held, or it may
+ * be the next supervisor's. */
+void control_release(struct control *c);
 /* control_serve - descriptors to poll: listen_fd and the clients; after a poll say which is
  * readable. */
 void control_serve(struct control *c, int fd, struct control_event *ret);
 void control_answer(int client, int status, const struct error *err);
+/* control_paused - the answer to a pause: 0, or why it was not. */
+void control_paused(struct control *c, int client, const struct error *err);
 void control_finish(struct control *c, int exit_code); /* answers who waits */
-/* control_ask - 0, or -errno: -ECONNREFUSED or -ENOENT: nobody is there. The connection (for WAIT
- * and EXEC) or the descriptor that came back (ROOT) in *ret_fd. */
+/* control_ask - 0, or -errno: -ECONNREFUSED or -ENOENT: nobody is there. The connection (for WAIT,
+ * EXEC and PAUSE) or the descriptor that came back (ROOT) in *ret_fd. */
 int control_ask(int dirfd, enum control_op op, int arg, const int *fds, size_t n_fds,
         int *ret_fd) must_check;
+
+/* control_hold - the container paused until the returned connection is closed; -1: it does not run.
+ * -2: it cannot be paused. */
+int control_hold(const struct container *c, struct error *err) must_check;
 
 /* --- copy.c: trees between directories, both reached by descriptor only ------------------------
  */

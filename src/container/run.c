@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
@@ -20,8 +21,9 @@
 #include "sandbox/wire.h"
 #include "sys/path.h"
 
-#define POLL_EACH 64          /* clients, and commands of exec, looked at in a round */
-#define INPUT_MAX (64u << 10) /* bytes that wait for a program that does not read */
+#define POLL_EACH 64           /* clients, and commands of exec, looked at in a round */
+#define INPUT_MAX (64u << 10)  /* bytes that wait for a program that does not read */
+#define OUTPUT_MAX (64u << 10) /* and for a reader of ours that does not */
 
 /* A command of `exec` in the container, and who waits for its end. */
 struct exec {
@@ -46,6 +48,7 @@ struct run {
 	int log_fd, pipes[2]; /* our ends of stdout and stderr; -1 */
 	int stdin_keep;       /* write end of a standard input that nobody writes to */
 	struct log_stream log[2];
+	struct strbuf out[2]; /* for our own stdout and stderr, not yet taken */
 	struct sandbox_mount *mounts;
 	int *mount_fds;
 	size_t n_mounts;
@@ -213,24 +216,15 @@ static enum sandbox_network network_of(const json_t *host)
 	                              : SANDBOX_NET_PRIVATE;
 }
 
-/* open_log - and the pipes into it. */
-static int open_log(struct run *r, int ends[2], struct error *err)
+static int open_log(struct run *r, struct error *err)
 {
 	r->log_fd = openat(
 	        r->c->dirfd, "log", O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (r->log_fd < 0)
 		return err_sys(err, errno, "cannot open the container's log");
-	for (int i = 0; i < 2; i++) {
+	for (int i = 0; i < 2; i++)
 		r->log[i] = (struct log_stream){
 		        .fd = r->log_fd, .name = i ? "stderr" : "stdout", .line = STRBUF_INIT};
-		int p[2];
-		if (r->term)
-			continue;
-		if (pipe2(p, O_CLOEXEC) < 0)
-			return err_sys(err, errno, "pipe");
-		r->pipes[i] = p[0];
-		ends[i] = p[1];
-	}
 	return 0;
 }
 
@@ -245,7 +239,7 @@ static bool wants_pipes(const char *user)
 	                        fstatfs(STDERR_FILENO, &err) < 0 || err.f_type != PIPEFS_MAGIC);
 }
 
-static int open_relay(struct run *r, int ends[2], struct error *err)
+static int open_pipes(struct run *r, int ends[2], struct error *err)
 {
 	for (int i = 0; i < 2; i++) {
 		int p[2];
@@ -270,10 +264,15 @@ static int open_stdio(struct run *r, struct stdio *io, struct error *err)
 	*io = (struct stdio){-1, STDOUT_FILENO, STDERR_FILENO, {-1, -1, -1, -1}};
 	if (tty && terminal_open(-1, r->o->attach, r->o->interactive, &r->term, err) < 0)
 		return -1;
-	bool relay = r->o->attach && !tty && !r->rootfs->single_id &&
-	             wants_pipes(str_or_empty(json_get_str(config, "User")));
-	if (!r->o->attach || relay) {
-		if ((relay ? open_relay : open_log)(r, io->close, err) < 0)
+	/* What nobody can ask for afterwards goes the straight way. */
+	bool logged =
+	        !r->o->attach || !json_get_bool(container_host_config(r->c), "AutoRemove", false);
+	bool relayed = logged || (!r->rootfs->single_id &&
+	                                 wants_pipes(str_or_empty(json_get_str(config, "User"))));
+	if (logged && open_log(r, err) < 0)
+		return -1;
+	if (relayed && !tty) {
+		if (open_pipes(r, io->close, err) < 0)
 			return -1;
 		io->out = io->close[0];
 		io->err = io->close[1];
@@ -364,6 +363,45 @@ static int start_command(struct run *r, struct error *err)
 
 /* --- until it ends --------------------------------------------------------------------------- */
 
+static void take_output(struct run *r, int i, const char *p, size_t n)
+{
+	if (r->log_fd >= 0)
+		log_stream_add(&r->log[i], p, n);
+	if (r->o->attach)
+		strbuf_add(&r->out[i], p, n);
+}
+
+/* show - what its reader takes now: whoever stops reading stops the program, not us, who must hear
+ * `strake stop`. A reader that is gone is a broken pipe to the program too. */
+static void show(struct run *r, int i)
+{
+	/* So much a pipe takes at once that poll calls writable. */
+	size_t want = MIN(r->out[i].len, (size_t)PIPE_BUF);
+	ssize_t n = write(i ? STDERR_FILENO : STDOUT_FILENO, r->out[i].buf, want);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n < 0) {
+		if (errno != EPIPE)
+			log_write("cannot write to standard %s: %s", i ? "error" : "output",
+			        strerror(errno));
+		close_ptr(&r->pipes[i]);
+		n = (ssize_t)r->out[i].len;
+	}
+	memmove(r->out[i].buf, r->out[i].buf + n, r->out[i].len - (size_t)n);
+	strbuf_truncate(&r->out[i], r->out[i].len - (size_t)n);
+}
+
+/* show_rest - it has ended. */
+static void show_rest(struct run *r)
+{
+	for (int i = 0; i < 2; i++)
+		while (r->out[i].len && !(r->o->interrupted && *r->o->interrupted)) {
+			struct pollfd p = {i ? STDERR_FILENO : STDOUT_FILENO, POLLOUT, 0};
+			if (poll(&p, 1, -1) > 0)
+				show(r, i);
+		}
+}
+
 /* from_terminal - false at its end. */
 static bool from_terminal(struct run *r)
 {
@@ -373,10 +411,7 @@ static bool from_terminal(struct run *r)
 		return errno == EAGAIN || errno == EINTR;
 	if (n == 0)
 		return false;
-	if (!r->o->attach)
-		log_stream_add(&r->log[0], buf, (size_t)n);
-	else
-		(void)!sys_write_all(STDOUT_FILENO, buf, (size_t)n);
+	take_output(r, 0, buf, (size_t)n);
 	return true;
 }
 
@@ -408,10 +443,8 @@ static bool from_pipe(struct run *r, int i)
 {
 	char buf[16 << 10];
 	ssize_t n = read(r->pipes[i], buf, sizeof(buf));
-	if (n > 0 && r->log_fd >= 0)
-		log_stream_add(&r->log[i], buf, (size_t)n);
-	else if (n > 0)
-		(void)!sys_write_all(i ? STDERR_FILENO : STDOUT_FILENO, buf, (size_t)n);
+	if (n > 0)
+		take_output(r, i, buf, (size_t)n);
 	return n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR));
 }
 
@@ -525,7 +558,28 @@ static void end_exec(struct run *r, size_t i)
 	close(x.client);
 }
 
-enum { P_PROC, P_SIGNAL, P_NOTIFY, P_TERM, P_KEYS, P_OUT, P_ERR, P_LISTEN, P_FIXED };
+enum {
+	P_PROC,
+	P_SIGNAL,
+	P_NOTIFY,
+	P_TERM,
+	P_KEYS,
+	P_OUT,
+	P_ERR,
+	P_SHOW,
+	P_SHOW_ERR,
+	P_LISTEN,
+	P_FIXED
+};
+
+static void pause_for(struct run *r, int client)
+{
+	_cleanup_error_ struct error err = ERROR_INIT;
+	/* A failure is the client's, who reads it in our answer. */
+	if (r->control.n_pausers == 0 && sandbox_pause(&r->proc, &err) < 0)
+		log_debug("%s", err.msg);
+	control_paused(&r->control, client, &err);
+}
 
 static void serve(struct run *r, int fd)
 {
@@ -535,6 +589,10 @@ static void serve(struct run *r, int fd)
 		sandbox_kill(&r->proc, ev.signal);
 	if (ev.exec >= 0)
 		begin_exec(r, &ev);
+	if (ev.pause >= 0)
+		pause_for(r, ev.pause);
+	if (ev.resume)
+		sandbox_resume(&r->proc);
 }
 
 static void attend(struct run *r)
@@ -547,14 +605,21 @@ static void attend(struct run *r)
 		size_t n_execs = MIN(r->n_execs, (size_t)POLL_EACH);
 		struct pollfd *x = p + P_FIXED + n_clients;
 		bool room = r->input.len < INPUT_MAX;
-		short term_events = (short)(POLLIN | (r->input.len ? POLLOUT : 0));
+		bool taken = r->out[0].len < OUTPUT_MAX;
+		short term_events = (short)((taken ? POLLIN : 0) | (r->input.len ? POLLOUT : 0));
 		p[P_PROC] = (struct pollfd){r->proc.pidfd, POLLIN, 0};
 		p[P_SIGNAL] = (struct pollfd){signal_pipe[0], POLLIN, 0};
 		p[P_NOTIFY] = (struct pollfd){r->notify, POLLIN, 0};
-		p[P_TERM] = (struct pollfd){term ? terminal_master(r->term) : -1, term_events, 0};
+		p[P_TERM] = (struct pollfd){
+		        term && term_events ? terminal_master(r->term) : -1, term_events, 0};
 		p[P_KEYS] = (struct pollfd){keys && room ? STDIN_FILENO : -1, POLLIN, 0};
-		p[P_OUT] = (struct pollfd){r->pipes[0], POLLIN, 0};
-		p[P_ERR] = (struct pollfd){r->pipes[1], POLLIN, 0};
+		for (int i = 0; i < 2; i++) {
+			size_t len = r->out[i].len;
+			p[P_OUT + i] =
+			        (struct pollfd){len < OUTPUT_MAX ? r->pipes[i] : -1, POLLIN, 0};
+			p[P_SHOW + i] = (struct pollfd){
+			        len ? (i ? STDERR_FILENO : STDOUT_FILENO) : -1, POLLOUT, 0};
+		}
 		p[P_LISTEN] = (struct pollfd){r->control.listen_fd, POLLIN, 0};
 		for (size_t i = 0; i < n_clients; i++)
 			p[P_FIXED + i] = (struct pollfd){r->control.clients[i], POLLIN, 0};
@@ -568,13 +633,16 @@ static void attend(struct run *r)
 			from_notify(r);
 		if (p[P_TERM].revents & POLLOUT)
 			to_terminal(r);
-		if ((p[P_TERM].revents & (POLLIN | POLLHUP)) && !from_terminal(r))
+		if (taken && (p[P_TERM].revents & (POLLIN | POLLHUP)) && !from_terminal(r))
 			term = false;
 		if (p[P_KEYS].revents && !from_keyboard(r))
 			keys = false;
-		for (int i = 0; i < 2; i++)
+		for (int i = 0; i < 2; i++) {
 			if (p[P_OUT + i].revents && !from_pipe(r, i))
 				close_ptr(&r->pipes[i]);
+			if (p[P_SHOW + i].revents)
+				show(r, i);
+		}
 		/* Downwards: the last takes the place of one that goes. */
 		for (size_t i = n_execs; i-- > 0;)
 			if (x[i].revents)
@@ -608,7 +676,7 @@ static void drain(struct run *r)
 static void run_release(struct run *r)
 {
 	terminal_free(r->term);
-	control_release(&r->control, r->c ? r->c->dirfd : -1);
+	control_release(&r->control);
 	for (size_t i = 0; i < r->n_mounts; i++)
 		close_ptr(&r->mount_fds[i]);
 	free(r->mount_fds);
@@ -618,6 +686,8 @@ static void run_release(struct run *r)
 	strv_release(&r->hosts);
 	strv_release(&r->ulimits);
 	strbuf_release(&r->input);
+	strbuf_release(&r->out[0]);
+	strbuf_release(&r->out[1]);
 	json_decref(r->ports);
 	free(r->execs);
 	for (int i = 0; i < 2; i++) {
@@ -703,6 +773,7 @@ int container_start(struct store *s, const char *id, const struct container_run_
 	        .proc = {.pidfd = -1, .status_fd = -1},
 	        .notify = -1,
 	        .input = STRBUF_INIT,
+	        .out = {STRBUF_INIT, STRBUF_INIT},
 	        .log_fd = -1,
 	        .pipes = {-1, -1},
 	        .stdin_keep = -1};
@@ -727,10 +798,16 @@ int container_start(struct store *s, const char *id, const struct container_run_
 	if (rc < 0 && exit_code != 126 && exit_code != 127)
 		exit_code = 125;
 	/* The terminal first: whatever comes now may be printed. */
+	if (r.term)
+		show_rest(&r);
 	terminal_free(take_ptr(r.term));
 	signals_end();
 	if (r.locked)
 		finish(&r, rc, exit_code, err);
+	/* Who asked too late to be answered hears that nobody is here; our reader may take its
+	 * time. */
+	control_release(&r.control);
+	show_rest(&r);
 	*ret_exit = exit_code;
 	run_release(&r);
 	return rc < 0 ? -1 : 0;
@@ -741,8 +818,8 @@ int container_log_fd(const struct container *c, struct error *err)
 	int fd = sys_open_beneath(c->dirfd, "log", O_RDONLY | O_NOFOLLOW, 0);
 	if (fd == -ENOENT) {
 		(void)err_set(err, ERR_NOT_FOUND, "container %s has no log", c->name);
-		return err_hint(err, "what it prints is kept when nobody is attached: "
-		                     "strake run -d, strake start");
+		return err_hint(err, "a container that is removed at its end, run --rm, has one "
+		                     "only with -d");
 	}
 	return fd < 0 ? err_sys(err, fd, "cannot open the log of %s", c->name) : fd;
 }

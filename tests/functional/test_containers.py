@@ -127,6 +127,59 @@ def test_detached(box):
     assert names(box, "-a") == set()
 
 
+def test_logs_of_an_attached_container(box):
+    """Shown and kept; with --rm only shown. A reader that does not read, or has gone, stops the
+    program, and never the supervisor."""
+    assert box.run("create", OFF, "--name", "c", "box", "sh", "-c",
+                   "echo out; echo err >&2; head -c 100000 /dev/zero | tr '\\0' x").out
+    assert box.run("logs", "c").out == ""
+    shown = box.run("start", "-a", "c")
+    assert (shown.out, shown.err) == ("out\n" + "x" * 100000, "err\n")
+    logged = box.run("logs", "c")
+    assert (logged.out, logged.err) == (shown.out, shown.err)
+    assert box.run("run", OFF, "--name", "t", "-t", "box", "echo", "hi").out == "hi\r\n"
+    assert box.run("logs", "t").out == "hi\r\n"
+    box.run("rm", "c", "t")
+    gone = box.popen("run", OFF, "--name", "y", "box", "yes", stdout=subprocess.PIPE,
+                     stderr=subprocess.DEVNULL)
+    assert gone.stdout.read(2) == b"y\n"
+    gone.stdout.close()
+    assert gone.wait(30) == 1, "a write fails: the signal does nothing to pid 1"
+    stuck = box.popen("run", OFF, "--name", "z", "box", "yes", stdout=subprocess.PIPE)
+    assert stuck.stdout.read(2) == b"y\n"
+    assert box.run("kill", "z").out == "z\n"
+    assert stuck.communicate(timeout=30)[0].startswith(b"y\ny\n") and stuck.returncode == 137
+    box.run("rm", "y", "z")
+
+
+def test_commit_pauses(box):
+    """Files that a program writes one after the other are of one moment in the image, and the
+    program goes on; --pause=false lets it."""
+    box.run("run", OFF, "-d", "--name", "p", "box", "sh", "-c", "mkdir /f; cd /f; while :; do "
+            "for k in $(seq 100 399); do echo >>f$k; done; touch /ready; done")
+    assert wait_for(lambda: box.run("exec", "p", "test", "-e", "/ready", check=False).code == 0)
+    changes = ("exec", "p", "sh", "-c", "n() { wc -c </f/f100; }; a=$(n); sleep 0.3; test $a -lt $(n)")
+    rounds = []
+    for i in range(2):
+        box.run("commit", "p", "paused")
+        out = box.run("run", OFF, "--rm", "paused", "sh", "-c", "cd /f; wc -c f*").out
+        sizes = [int(line.split()[0]) for line in out.strip().split("\n")[:-1]]
+        assert len(sizes) == 300 and sizes == sorted(sizes, reverse=True)
+        assert sizes[0] <= sizes[-1] + 1
+        rounds.append(sizes[-1])
+    assert rounds[1] > rounds[0]
+    assert box.run(*changes).code == 0, "it goes on"
+    # one whose command was stopped by somebody else stays so
+    box.run("kill", "-s", "STOP", "p")
+    box.run("commit", "p", "paused")
+    assert box.run(*changes, check=False).code == 1
+    box.run("kill", "-s", "CONT", "p")
+    box.run("commit", "--pause=false", "p", "moving")
+    assert box.run(*changes).code == 0
+    box.run("rm", "-f", "p")
+    box.run("commit", "-p", box.run("create", OFF, "box").out.strip(), "still")
+
+
 def test_killed_supervisor(box):
     process = box.popen("run", OFF, "--name", "k", "box", "sh", "-c", "echo up; exec sleep 1000",
                         stdout=subprocess.PIPE)
