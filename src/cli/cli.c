@@ -41,6 +41,35 @@ int cli_usage_error(const char *command, struct error *err)
 	return cli_report(err);
 }
 
+bool cli_begin(const struct cli_usage *u, const struct cli_option *options, int argc, char **argv,
+        struct strv *words, int *ret_code)
+{
+	_cleanup_error_ struct error err = ERROR_INIT;
+	int rc = cli_parse(argc, argv, options, false, words, &err);
+	if (rc > 0) {
+		cli_help(u->command, u->usage, u->summary, options, u->epilogue);
+		*ret_code = EXIT_OK;
+		return false;
+	}
+	if (rc >= 0 && (words->n < u->min || words->n > u->max))
+		rc = err_set(&err, ERR_USAGE, "%s expected", u->expected);
+	if (rc < 0)
+		*ret_code = cli_usage_error(u->command, &err);
+	return rc >= 0;
+}
+
+#define LONG_TIME 1000000
+
+int cli_stop_seconds(const char *text, int *ret, struct error *err)
+{
+	char *end = NULL;
+	long n = text ? strtol(text, &end, 10) : -1;
+	if (text && (*end || end == text || n < -1 || n > LONG_TIME))
+		return err_set(err, ERR_USAGE, "-t %s: seconds are expected", text);
+	*ret = text && n < 0 ? LONG_TIME : (int)n;
+	return 0;
+}
+
 static void on_signal(int sig)
 {
 	if (cli_interrupted)

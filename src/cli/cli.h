@@ -12,6 +12,19 @@ enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 int cli_report(struct error *err);
 /* cli_usage_error - the same, with a pointer to --help. */
 int cli_usage_error(const char *command, struct error *err);
+/* cli_begin - what most commands begin with: options, --help, how many words there may be (max
+ * SIZE_MAX: as many as there are; `expected` says what they are: "one container is"). False: all is
+ * said, *ret_code is the exit code. */
+struct cli_usage {
+	const char *command, *usage, *summary, *epilogue;
+	const char *expected;
+	size_t min, max;
+};
+bool cli_begin(const struct cli_usage *u, const struct cli_option *options, int argc, char **argv,
+        struct strv *words, int *ret_code) must_check;
+/* cli_stop_seconds - the value of stop's -t: -1 where it was not given; "-1", for ever, is a long
+ * time. */
+int cli_stop_seconds(const char *text, int *ret, struct error *err) must_check;
 /* cli_signals - INT, TERM and HUP set the flag below; a second one ends the process at once. */
 void cli_signals(void);
 extern volatile bool cli_interrupted;

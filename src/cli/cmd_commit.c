@@ -16,43 +16,45 @@ static int print_id(const struct digest *id)
 	return EXIT_OK;
 }
 
+/* CHANGE_OPTIONS - what commit and import have in common. */
+#define CHANGE_OPTIONS(o)                                                                          \
+	{"change", 'c', CLI_LIST, &(o).changes, "INSTR",                                           \
+	        "a Dockerfile instruction such as CMD, ENV, LABEL, USER"},                         \
+	{                                                                                          \
+		"message", 'm', CLI_STR, &(o).message, "TEXT", "for its history"                   \
+	}
+
 int cmd_commit(int argc, char **argv)
 {
-	struct container_commit_options o = {0};
-	bool pause = true;
+	struct container_commit_options o = {.pause = true};
 	const struct cli_option options[] = {
 	        {"author", 'a', CLI_STR, &o.author, "NAME", "of the image"},
-	        {"message", 'm', CLI_STR, &o.message, "TEXT", "for its history"},
-	        {"change", 'c', CLI_LIST, &o.changes, "INSTR",
-	                "a Dockerfile instruction such as CMD, ENV, LABEL, USER"},
-	        {"pause", 'p', CLI_BOOL, &pause, NULL,
-	                "accepted for docker's sake: a running container goes on"},
+	        CHANGE_OPTIONS(o),
+	        {"pause", 'p', CLI_BOOL, &o.pause, NULL,
+	                "stop a running container while its files are copied (default; "
+	                "--pause=false)"},
 	        {0},
 	};
+	static const struct cli_usage usage = {.command = "commit",
+	        .usage = "[OPTIONS] CONTAINER [REPOSITORY[:TAG]]",
+	        .summary = "Make an image of a container: its image and what it changed, without "
+	                   "volumes.",
+	        .epilogue = "A Dockerfile is the better record of how an image came to be.\n",
+	        .expected = "a container and at most one name are",
+	        .min = 1,
+	        .max = 2};
 	struct error err = ERROR_INIT;
 	_cleanup_(cli_store_close) struct store *store = NULL;
 	_cleanup_strv_ struct strv words = STRV_INIT;
 	struct digest id;
-	int code = EXIT_OK, rc = cli_parse(argc, argv, options, false, &words, &err);
-	if (rc > 0) {
-		cli_help("commit", "[OPTIONS] CONTAINER [REPOSITORY[:TAG]]",
-		        "Make an image of a container: its image and what it changed, without "
-		        "volumes.",
-		        options, "A Dockerfile is the better record of how an image came to be.\n");
-		goto out;
+	int code;
+	if (cli_begin(&usage, options, argc, argv, &words, &code)) {
+		o.name = words.n > 1 ? words.v[1] : NULL;
+		int rc = cli_store(&store, &err);
+		if (rc >= 0)
+			rc = container_commit(store, words.v[0], &o, &id, &err);
+		code = rc < 0 ? cli_report(&err) : print_id(&id);
 	}
-	if (rc >= 0 && (words.n == 0 || words.n > 2))
-		rc = err_set(&err, ERR_USAGE, "a container and at most one name are expected");
-	if (rc < 0) {
-		code = cli_usage_error("commit", &err);
-		goto out;
-	}
-	o.name = words.n > 1 ? words.v[1] : NULL;
-	rc = cli_store(&store, &err);
-	if (rc >= 0)
-		rc = container_commit(store, words.v[0], &o, &id, &err);
-	code = rc < 0 ? cli_report(&err) : print_id(&id);
-out:
 	strv_release(&o.changes);
 	return code;
 }
@@ -61,37 +63,31 @@ int cmd_import(int argc, char **argv)
 {
 	struct image_import_options o = {.interrupted = &cli_interrupted};
 	const struct cli_option options[] = {
-	        {"change", 'c', CLI_LIST, &o.changes, "INSTR",
-	                "a Dockerfile instruction such as CMD, ENV, LABEL, USER"},
-	        {"message", 'm', CLI_STR, &o.message, "TEXT", "for its history"},
+	        CHANGE_OPTIONS(o),
 	        {"platform", 0, CLI_STR, &o.platform, "P", "what its programs run on"},
 	        {0},
 	};
+	static const struct cli_usage usage = {.command = "import",
+	        .usage = "[OPTIONS] FILE|URL|- [REPOSITORY[:TAG]]",
+	        .summary = "Make an image of the tar of a root file system, compressed or not.",
+	        .epilogue = "strake export writes such a tar; strake load reads images.\n",
+	        .expected = "a tar and at most one name are",
+	        .min = 1,
+	        .max = 2};
 	struct error err = ERROR_INIT;
 	_cleanup_(cli_store_close) struct store *store = NULL;
 	_cleanup_strv_ struct strv words = STRV_INIT;
 	struct digest id;
-	int code = EXIT_OK, rc = cli_parse(argc, argv, options, false, &words, &err);
-	if (rc > 0) {
-		cli_help("import", "[OPTIONS] FILE|URL|- [REPOSITORY[:TAG]]",
-		        "Make an image of the tar of a root file system, compressed or not.",
-		        options, "strake export writes such a tar; strake load reads images.\n");
-		goto out;
+	int code;
+	if (cli_begin(&usage, options, argc, argv, &words, &code)) {
+		o.source = words.v[0];
+		o.name = words.n > 1 ? words.v[1] : NULL;
+		cli_signals();
+		int rc = cli_store(&store, &err);
+		if (rc >= 0)
+			rc = image_import(store, &o, &id, &err);
+		code = rc < 0 ? cli_report(&err) : print_id(&id);
 	}
-	if (rc >= 0 && (words.n == 0 || words.n > 2))
-		rc = err_set(&err, ERR_USAGE, "a tar and at most one name are expected");
-	if (rc < 0) {
-		code = cli_usage_error("import", &err);
-		goto out;
-	}
-	o.source = words.v[0];
-	o.name = words.n > 1 ? words.v[1] : NULL;
-	cli_signals();
-	rc = cli_store(&store, &err);
-	if (rc >= 0)
-		rc = image_import(store, &o, &id, &err);
-	code = rc < 0 ? cli_report(&err) : print_id(&id);
-out:
 	strv_release(&o.changes);
 	return code;
 }
@@ -103,25 +99,24 @@ int cmd_export(int argc, char **argv)
 	        {"output", 'o', CLI_STR, &output, "FILE", "write there (default: standard output)"},
 	        {0},
 	};
+	static const struct cli_usage usage = {.command = "export",
+	        .usage = "[OPTIONS] CONTAINER",
+	        .summary = "Write a container's file system as a tar, without volumes.",
+	        .expected = "one container is",
+	        .min = 1,
+	        .max = 1};
 	struct error err = ERROR_INIT;
 	_cleanup_(cli_store_close) struct store *store = NULL;
 	_cleanup_strv_ struct strv words = STRV_INIT;
 	_cleanup_close_ int file = -1;
-	int rc = cli_parse(argc, argv, options, false, &words, &err);
-	if (rc > 0) {
-		cli_help("export", "[OPTIONS] CONTAINER",
-		        "Write a container's file system as a tar, without volumes.", options,
-		        NULL);
-		return EXIT_OK;
-	}
-	if (rc >= 0 && words.n != 1)
-		rc = err_set(&err, ERR_USAGE, "one container is expected");
-	if (rc >= 0 && str_eq(output, "-") && isatty(STDOUT_FILENO)) {
-		rc = err_set(&err, ERR_USAGE, "standard output is a terminal");
+	int code, rc = 0;
+	if (!cli_begin(&usage, options, argc, argv, &words, &code))
+		return code;
+	if (str_eq(output, "-") && isatty(STDOUT_FILENO)) {
+		(void)err_set(&err, ERR_USAGE, "standard output is a terminal");
 		(void)err_hint(&err, "write to a file with -o, or into a pipe");
-	}
-	if (rc < 0)
 		return cli_usage_error("export", &err);
+	}
 	int fd = STDOUT_FILENO;
 	if (!str_eq(output, "-")) {
 		/* trusted-path: -o */

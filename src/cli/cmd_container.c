@@ -288,16 +288,12 @@ int cmd_ps(int argc, char **argv)
 /* for_each - fn for every word; what it prints is its own; the exit code says whether all went
  * well.
  */
-static int for_each(const char *command, const struct strv *words, bool enter,
+static int for_each(const struct strv *words, bool enter,
         int (*fn)(struct store *, const char *, void *, struct error *), void *ctx)
 {
 	_cleanup_(cli_store_close) struct store *store = NULL;
 	struct error err = ERROR_INIT;
 	int code = EXIT_OK;
-	if (words->n == 0) {
-		(void)err_set(&err, ERR_USAGE, "a container is expected");
-		return cli_usage_error(command, &err);
-	}
 	if (cli_store(&store, &err) < 0 || (enter && cli_enter(store, &err) < 0))
 		return cli_report(&err);
 	for (size_t i = 0; i < words->n; i++)
@@ -333,14 +329,17 @@ int cmd_rm(int argc, char **argv)
 	        {"link", 'l', CLI_ABSENT, NULL, NULL, "there are no links"},
 	        {0},
 	};
-	struct error err = ERROR_INIT;
+	static const struct cli_usage usage = {.command = "rm",
+	        .usage = "[OPTIONS] CONTAINER...",
+	        .summary = "Remove containers.",
+	        .expected = "a container is",
+	        .min = 1,
+	        .max = SIZE_MAX};
 	_cleanup_strv_ struct strv words = STRV_INIT;
-	int rc = cli_parse(argc, argv, options, false, &words, &err);
-	if (rc > 0) {
-		cli_help("rm", "[OPTIONS] CONTAINER...", "Remove containers.", options, NULL);
-		return EXIT_OK;
-	}
-	return rc < 0 ? cli_usage_error("rm", &err) : for_each("rm", &words, true, rm_one, &a);
+	int code;
+	return cli_begin(&usage, options, argc, argv, &words, &code)
+	               ? for_each(&words, true, rm_one, &a)
+	               : code;
 }
 
 static int stop_one(struct store *s, const char *name, void *ctx, struct error *err)
@@ -360,22 +359,20 @@ int cmd_stop(int argc, char **argv)
 	        {"timeout", 0, CLI_STR, &text, "SEC", "the same"},
 	        {0},
 	};
+	static const struct cli_usage usage = {.command = "stop",
+	        .usage = "[OPTIONS] CONTAINER...",
+	        .summary = "Ask containers to end, and kill them if they do not.",
+	        .expected = "a container is",
+	        .min = 1,
+	        .max = SIZE_MAX};
 	struct error err = ERROR_INIT;
 	_cleanup_strv_ struct strv words = STRV_INIT;
-	char *end = NULL;
-	int rc = cli_parse(argc, argv, options, false, &words, &err);
-	if (rc > 0) {
-		cli_help("stop", "[OPTIONS] CONTAINER...",
-		        "Ask containers to end, and kill them if they do not.", options, NULL);
-		return EXIT_OK;
-	}
-	long seconds = text ? strtol(text, &end, 10) : -1;
-	if (rc >= 0 && text && (*end || end == text || seconds < -1 || seconds > 1000000))
-		rc = err_set(&err, ERR_USAGE, "-t %s: seconds are expected", text);
-	if (rc < 0)
+	int code, seconds;
+	if (!cli_begin(&usage, options, argc, argv, &words, &code))
+		return code;
+	if (cli_stop_seconds(text, &seconds, &err) < 0)
 		return cli_usage_error("stop", &err);
-	int arg = text && seconds < 0 ? 1000000 : (int)seconds;
-	return for_each("stop", &words, false, stop_one, &arg);
+	return for_each(&words, false, stop_one, &seconds);
 }
 
 static int kill_one(struct store *s, const char *name, void *ctx, struct error *err)
@@ -398,19 +395,23 @@ int cmd_kill(int argc, char **argv)
 	        {"signal", 's', CLI_STR, &name, "SIG", "KILL, or this one"},
 	        {0},
 	};
+	static const struct cli_usage usage = {.command = "kill",
+	        .usage = "[OPTIONS] CONTAINER...",
+	        .summary = "Send running containers a signal.",
+	        .expected = "a container is",
+	        .min = 1,
+	        .max = SIZE_MAX};
 	struct error err = ERROR_INIT;
 	_cleanup_strv_ struct strv words = STRV_INIT;
-	int rc = cli_parse(argc, argv, options, false, &words, &err);
-	if (rc > 0) {
-		cli_help("kill", "[OPTIONS] CONTAINER...", "Send running containers a signal.",
-		        options, NULL);
-		return EXIT_OK;
-	}
+	int code;
+	if (!cli_begin(&usage, options, argc, argv, &words, &code))
+		return code;
 	int sig = container_signal_number(name);
-	if (rc >= 0 && !sig)
-		rc = err_set(&err, ERR_USAGE, "-s %s: no such signal", name);
-	return rc < 0 ? cli_usage_error("kill", &err)
-	              : for_each("kill", &words, false, kill_one, &sig);
+	if (!sig) {
+		(void)err_set(&err, ERR_USAGE, "-s %s: no such signal", name);
+		return cli_usage_error("kill", &err);
+	}
+	return for_each(&words, false, kill_one, &sig);
 }
 
 static int wait_one(struct store *s, const char *name, void *ctx, struct error *err)
@@ -427,16 +428,17 @@ static int wait_one(struct store *s, const char *name, void *ctx, struct error *
 int cmd_wait(int argc, char **argv)
 {
 	static const struct cli_option options[] = {{0}};
-	struct error err = ERROR_INIT;
+	static const struct cli_usage usage = {.command = "wait",
+	        .usage = "CONTAINER...",
+	        .summary = "Wait until containers have ended; print their exit codes.",
+	        .expected = "a container is",
+	        .min = 1,
+	        .max = SIZE_MAX};
 	_cleanup_strv_ struct strv words = STRV_INIT;
-	int rc = cli_parse(argc, argv, options, false, &words, &err);
-	if (rc > 0) {
-		cli_help("wait", "CONTAINER...",
-		        "Wait until containers have ended; print their exit codes.", options, NULL);
-		return EXIT_OK;
-	}
-	return rc < 0 ? cli_usage_error("wait", &err)
-	              : for_each("wait", &words, false, wait_one, NULL);
+	int code;
+	return cli_begin(&usage, options, argc, argv, &words, &code)
+	               ? for_each(&words, false, wait_one, NULL)
+	               : code;
 }
 
 /* --- logs ------------------------------------------------------------------------------------ */
@@ -488,6 +490,8 @@ static int show_log(struct store *s, const char *name, const struct logs_args *a
 	_cleanup_(container_freep) struct container *c = NULL;
 	if (container_find(s, name, &c, err) < 0)
 		return -1;
+	if (c->status == CONTAINER_CREATED)
+		return 0; /* it has not printed anything yet */
 	_cleanup_close_ int fd = container_log_fd(c, err);
 	if (fd < 0)
 		return -1;
@@ -537,19 +541,18 @@ int cmd_logs(int argc, char **argv)
 	        {"until", 0, CLI_ABSENT, NULL, NULL, "use -t and select"},
 	        {0},
 	};
+	static const struct cli_usage usage = {.command = "logs",
+	        .usage = "[OPTIONS] CONTAINER",
+	        .summary = "Show what a container has printed.",
+	        .expected = "one container is",
+	        .min = 1,
+	        .max = 1};
 	struct error err = ERROR_INIT;
 	_cleanup_(cli_store_close) struct store *store = NULL;
 	_cleanup_strv_ struct strv words = STRV_INIT;
-	int rc = cli_parse(argc, argv, options, false, &words, &err);
-	if (rc > 0) {
-		cli_help("logs", "[OPTIONS] CONTAINER",
-		        "Show what a container printed while nobody was attached.", options, NULL);
-		return EXIT_OK;
-	}
-	if (rc >= 0 && words.n != 1)
-		rc = err_set(&err, ERR_USAGE, "one container is expected");
-	if (rc < 0)
-		return cli_usage_error("logs", &err);
+	int code;
+	if (!cli_begin(&usage, options, argc, argv, &words, &code))
+		return code;
 	cli_signals();
 	if (cli_store(&store, &err) < 0 || show_log(store, words.v[0], &a, &err) < 0)
 		return cli_report(&err);

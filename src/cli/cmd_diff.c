@@ -268,23 +268,23 @@ int cmd_diff(int argc, char **argv)
 	struct error err = ERROR_INIT;
 	_cleanup_(cli_store_close) struct store *store = NULL;
 	_cleanup_strv_ struct strv words = STRV_INIT;
-	int rc = cli_parse(argc, argv, options, false, &words, &err);
-	if (rc > 0) {
-		cli_help("diff", "[OPTIONS] CONTAINER  or  IMAGE IMAGE",
-		        "What a container changed, or how two images differ: A added, C changed, D "
-		        "deleted.",
-		        options,
-		        "Files are compared by content, type, mode, owner and attributes; not by "
-		        "time.\n");
-		return EXIT_OK;
-	}
-	if (rc >= 0 && (words.n == 0 || words.n > 2))
-		rc = err_set(&err, ERR_USAGE, "a container or two images are expected");
-	if (rc >= 0 && words.n == 1 && format && !str_eq(format, "json"))
-		rc = err_set(&err, ERR_USAGE, "--format %s: json is expected", format);
-	if (rc < 0)
+	static const struct cli_usage usage = {.command = "diff",
+	        .usage = "[OPTIONS] CONTAINER  or  IMAGE IMAGE",
+	        .summary = "What a container changed, or how two images differ: A added, C "
+	                   "changed, D deleted.",
+	        .epilogue = "Files are compared by content, type, mode, owner and attributes; not "
+	                    "by time.\n",
+	        .expected = "a container or two images are",
+	        .min = 1,
+	        .max = 2};
+	int code;
+	if (!cli_begin(&usage, options, argc, argv, &words, &code))
+		return code;
+	if (words.n == 1 && format && !str_eq(format, "json")) {
+		(void)err_set(&err, ERR_USAGE, "--format %s: json is expected", format);
 		return cli_usage_error("diff", &err);
-	rc = cli_store(&store, &err);
+	}
+	int rc = cli_store(&store, &err);
 	if (rc >= 0 && words.n == 1) {
 		rc = diff_container(store, words.v[0], format != NULL, &err);
 		if (rc < 0 && err.class == ERR_NOT_FOUND)

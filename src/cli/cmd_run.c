@@ -349,18 +349,20 @@ int cmd_start(int argc, char **argv)
 	};
 	struct error err = ERROR_INIT;
 	_cleanup_strv_ struct strv words = STRV_INIT;
-	int rc = cli_parse(argc, argv, options, false, &words, &err);
-	if (rc > 0) {
-		cli_help("start", "[OPTIONS] CONTAINER...", "Start containers.", options, NULL);
-		return EXIT_OK;
-	}
-	if (rc >= 0 && words.n == 0)
-		rc = err_set(&err, ERR_USAGE, "a container is expected");
-	if (rc >= 0 && words.n > 1 && (a.attach || a.interactive))
-		rc = err_set(&err, ERR_USAGE, "one container at a time can be attached to");
-	if (rc < 0)
+	static const struct cli_usage usage = {.command = "start",
+	        .usage = "[OPTIONS] CONTAINER...",
+	        .summary = "Start containers.",
+	        .expected = "a container is",
+	        .min = 1,
+	        .max = SIZE_MAX};
+	int code;
+	if (!cli_begin(&usage, options, argc, argv, &words, &code))
+		return code;
+	if (words.n > 1 && (a.attach || a.interactive)) {
+		(void)err_set(&err, ERR_USAGE, "one container at a time can be attached to");
 		return cli_usage_error("start", &err);
-	int code = EXIT_OK;
+	}
+	code = EXIT_OK;
 	for (size_t i = 0; i < words.n; i++) {
 		int one = start_one(words.v[i], &a, &err);
 		code = one ? one : code;
@@ -383,29 +385,26 @@ int cmd_restart(int argc, char **argv)
 	static const struct start_args a = {.sig_proxy = true};
 	const char *text = NULL;
 	const struct cli_option options[] = {
-	        {"time", 't', CLI_STR, &text, "SEC", "until it is killed (10)"},
+	        {"time", 't', CLI_STR, &text, "SEC", "until it is killed (10; -1: never)"},
 	        {"timeout", 0, CLI_STR, &text, "SEC", "the same"},
 	        {0},
 	};
+	static const struct cli_usage usage = {.command = "restart",
+	        .usage = "[OPTIONS] CONTAINER...",
+	        .summary = "Stop containers and start them again, in the background.",
+	        .expected = "a container is",
+	        .min = 1,
+	        .max = SIZE_MAX};
 	struct error err = ERROR_INIT;
 	_cleanup_strv_ struct strv words = STRV_INIT;
-	char *end = NULL;
-	int rc = cli_parse(argc, argv, options, false, &words, &err);
-	if (rc > 0) {
-		cli_help("restart", "[OPTIONS] CONTAINER...",
-		        "Stop containers and start them again, in the background.", options, NULL);
-		return EXIT_OK;
-	}
-	long seconds = text ? strtol(text, &end, 10) : -1;
-	if (rc >= 0 && words.n == 0)
-		rc = err_set(&err, ERR_USAGE, "a container is expected");
-	if (rc >= 0 && text && (*end || end == text || seconds < 0 || seconds > 1000000))
-		rc = err_set(&err, ERR_USAGE, "-t %s: seconds are expected", text);
-	if (rc < 0)
+	int code, seconds;
+	if (!cli_begin(&usage, options, argc, argv, &words, &code))
+		return code;
+	if (cli_stop_seconds(text, &seconds, &err) < 0)
 		return cli_usage_error("restart", &err);
-	int code = EXIT_OK;
+	code = EXIT_OK;
 	for (size_t i = 0; i < words.n; i++) {
-		int one = stop_for_restart(words.v[i], (int)seconds, &err) < 0
+		int one = stop_for_restart(words.v[i], seconds, &err) < 0
 		                  ? cli_report(&err)
 		                  : start_one(words.v[i], &a, &err);
 		code = one ? one : code;
