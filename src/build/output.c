@@ -23,6 +23,7 @@
 
 /* What an output is, as bits: the table of keys says which take which. */
 enum { OUT_OCI = 1, OUT_DOCKER = 2, OUT_TAR = 4, OUT_LOCAL = 8, OUT_IMAGE = 16, OUT_NONE = 32 };
+#define MADE_KIND "made" /* of records: docs/formats/store.md */
 #define OUT_FILES (OUT_OCI | OUT_DOCKER | OUT_TAR | OUT_LOCAL)
 
 struct output_spec {
@@ -433,11 +434,38 @@ static void parse_rfc3339(const char *s, int64_t *sec)
 		*sec = timegm(&tm);
 }
 
+/* made_at - the time of an image that neither a step nor its base dates: when it was first made here,
+ * or it were another one with each build. */
+static int made_at(struct build *b, const struct oci_image *undated, struct image_options *io,
+        struct error *err)
+{
+	_cleanup_free_ char *config = oci_image_encode(undated), *text = NULL;
+	struct digest key;
+	struct timespec now;
+	sha256_buf(config, strlen(config), &key);
+	int rc = b->o->no_cache ? 0 : store_record_get(b->store, MADE_KIND, &key, &text, err);
+	if (rc < 0)
+		return -1;
+	_cleanup_error_ struct error ignored = ERROR_INIT;
+	_cleanup_json_ json_t *j =
+	        rc > 0 ? json_parse(text, strlen(text), 1 << 16, "record", &ignored) : NULL;
+	io->now_sec = json_get_int(j, "created", 0);
+	io->now_nsec = json_get_int(j, "created_ns", 0);
+	if (io->now_sec) {
+		store_touch_record(b->store, MADE_KIND, &key);
+		return 0;
+	}
+	clock_gettime(CLOCK_REALTIME, &now);
+	io->now_sec = now.tv_sec;
+	io->now_nsec = now.tv_nsec;
+	_cleanup_free_ char *record = xasprintf("{\"created\":%lld,\"created_ns\":%lld}",
+	        (long long)now.tv_sec, (long long)now.tv_nsec);
+	return store_record_put(b->store, MADE_KIND, &key, record, err);
+}
+
 static int make_config(struct build *b, const struct graph_target *t, const struct rootfs *top,
         const struct solve_output *outputs, struct built *ret, struct error *err)
 {
-	struct timespec now;
-	clock_gettime(CLOCK_REALTIME, &now);
 	struct image_options io = {
 	        .has_epoch = b->o->has_epoch, .epoch = b->o->epoch, .squash = b->o->squash};
 	size_t n_layers = top ? top->depth : 0;
@@ -466,13 +494,21 @@ static int make_config(struct build *b, const struct graph_target *t, const stru
 		size_t last = t->n_history - 1;
 		steps[last].empty_layer = !(top && !top->from_base);
 	}
-	/* Only where neither a step nor the base has a time. */
-	io.now_sec = now.tv_sec;
-	io.now_nsec = now.tv_nsec;
 	oci_image_init(&ret->config);
 	if (image_finish_config(
 	            t->config, layers, n_layers, steps, t->n_history, &io, &ret->config, err) < 0)
 		return -1;
+	if (!image_is_dated(t->config, steps, t->n_history, &io)) {
+		struct oci_image undated = ret->config;
+		oci_image_init(&ret->config);
+		int rc = made_at(b, &undated, &io, err);
+		if (rc >= 0)
+			rc = image_finish_config(t->config, layers, n_layers, steps, t->n_history,
+			        &io, &ret->config, err);
+		oci_image_release(&undated);
+		if (rc < 0)
+			return -1;
+	}
 	build_inline_cache(b, outputs, &ret->config);
 	ret->json = oci_image_encode(&ret->config);
 	const char *how, *id = leak_values_any(b->leaks)

@@ -74,8 +74,9 @@ static struct when step_time(const struct image_step *s, const struct image_opti
 	return w;
 }
 
-/* The time that steps before the first dated one take: theirs is the first date that comes. */
-static char *first_time(const struct oci_image *templ, const struct image_step *steps,
+/* known_time - what steps before the first dated one take: theirs is the first date that comes. NULL:
+ * there is none. */
+static char *known_time(const struct oci_image *templ, const struct image_step *steps,
         size_t n_steps, const struct image_options *o)
 {
 	for (size_t i = 0; i < n_steps; i++) {
@@ -88,9 +89,14 @@ static char *first_time(const struct oci_image *templ, const struct image_step *
 	for (size_t i = templ->n_history; i-- > 0;)
 		if (templ->history[i].created)
 			return xstrdup(templ->history[i].created);
-	if (templ->created)
-		return xstrdup(templ->created);
-	return oci_time(o->now_sec, o->now_nsec);
+	return templ->created ? xstrdup(templ->created) : NULL;
+}
+
+bool image_is_dated(const struct oci_image *templ, const struct image_step *steps, size_t n_steps,
+        const struct image_options *o)
+{
+	_cleanup_free_ char *t = known_time(templ, steps, n_steps, o);
+	return t != NULL;
 }
 
 /* Squashed: one layer for all new steps; it belongs to the last step that made one. */
@@ -122,7 +128,9 @@ int image_finish_config(const struct oci_image *templ, const struct image_layer 
 	oci_image_copy(&im, templ);
 	for (size_t i = first_new; i < n_layers; i++)
 		oci_image_add_diff_id(&im, &layers[i].diff_id);
-	_cleanup_free_ char *last = first_time(templ, steps, n_steps, o);
+	_cleanup_free_ char *last = known_time(templ, steps, n_steps, o);
+	if (!last)
+		last = oci_time(o->now_sec, o->now_nsec);
 	for (size_t i = 0; i < n_steps; i++) {
 		struct when w = step_time(&steps[i], o);
 		if (w.known) {

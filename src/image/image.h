@@ -24,6 +24,9 @@ struct image_options {
 	int64_t now_sec, now_nsec; /* used only where neither a step nor the base has a time */
 	bool squash; /* the new layers became one: the last step that had a layer gets it */
 };
+/* image_is_dated - false: `now` will be its time. */
+bool image_is_dated(const struct oci_image *templ, const struct image_step *steps, size_t n_steps,
+        const struct image_options *o) must_check;
 /* image_finish_config - base (config template from the graph: base history and diff ids) + layers
  * + history -> complete config.
  *

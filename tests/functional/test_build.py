@@ -254,6 +254,21 @@ def test_reproducible_with_source_date_epoch(strake):
     assert digests[0] == digests[1]
 
 
+def test_image_without_a_dated_step_is_one_image(strake):
+    """Neither a step nor a base says when: the first build does, until another is asked for."""
+    text = "FROM scratch\nLABEL a=b\nCMD [\"/x\"]\n"
+    first = strake.image(dockerfile=text).config
+    assert first["created"][:2] == "20" and {h["created"] for h in first["history"]} == {
+        first["created"]}
+    assert strake.image(name="again").config == first
+    assert strake.image("--label", "c=d", name="other").config["created"] > first["created"]
+    anew = strake.image("--no-cache", name="anew").config
+    assert anew["created"] > first["created"]
+    assert strake.image(name="last").config == anew
+    epoch = strake.image("--build-arg", "SOURCE_DATE_EPOCH=1000000000", name="epoch").config
+    assert epoch["created"] == "2001-09-09T01:46:40Z"
+
+
 def test_epoch_is_the_time_of_what_is_copied(strake):
     """A checkout of another day gives the same layers, as with BuildKit; archives keep theirs."""
     text = ("FROM busybox AS a\nRUN mkdir /d && echo 1 >/d/x\nFROM scratch\nCOPY f sub /new/\n"

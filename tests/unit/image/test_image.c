@@ -60,7 +60,14 @@ static void test_full(void)
 
 	is_int(image_finish_config(&base, NULL, 0, s + 2, 1, &o, &out, &err), 0, "metadata only");
 	is_str(out.created, "2020-01-02T03:04:05Z", "created is the base's");
+	ok(image_is_dated(&base, s + 2, 1, &o), "so it is dated");
 	oci_image_release(&out);
+
+	struct oci_image scratch;
+	oci_image_init(&scratch);
+	ok(!image_is_dated(&scratch, s + 2, 1, &o), "without base and step there is no date");
+	ok(image_is_dated(&scratch, s, 3, &o), "one dated step is enough");
+	oci_image_release(&scratch);
 
 	l[0].diff_id = dg(9);
 	is_int(image_finish_config(&base, l, 2, s, 3, &o, &out, &err), -1, "a foreign base layer");
