@@ -434,8 +434,8 @@ static void parse_rfc3339(const char *s, int64_t *sec)
 		*sec = timegm(&tm);
 }
 
-/* made_at - the time of an image that neither a step nor its base dates: when it was first made here,
- * or it were another one with each build. */
+/* made_at - the time of an image that neither a step nor its base dates: when it was first made
+ * here, or it were another one with each build. */
 static int made_at(struct build *b, const struct oci_image *undated, struct image_options *io,
         struct error *err)
 {

@@ -7,6 +7,7 @@
 #include "codec/json.h"
 #include "export/export.h"
 
+#define LAYOUT "oci-layout://"
 #define MANIFEST_MAX ((size_t)4 << 20)
 #define CONFIG_MAX ((size_t)8 << 20)
 
@@ -245,8 +246,8 @@ int build_resolve_image(struct build *b, const struct graph_needed *need, struct
 	_cleanup_free_ char *shown = xasprintf("[internal] load metadata for %s", im->asked);
 	ui_step_start(b->ui, ui_id, shown);
 	int rc;
-	if (str_starts(im->asked, "oci-layout://")) {
-		rc = resolve_layout(b, im, im->asked + strlen("oci-layout://"), err);
+	if (str_starts(im->asked, LAYOUT)) {
+		rc = resolve_layout(b, im, im->asked + strlen(LAYOUT), err);
 	} else {
 		rc = oci_ref_parse(im->asked, &im->ref, err);
 		if (rc >= 0) {
@@ -473,7 +474,7 @@ bool build_image_here(struct build *b, const struct build_image *im)
 	return true;
 }
 
-static int ensure_locked(struct build *b, struct build_image *im, uint64_t ui_id, struct error *err)
+static int fetch_missing(struct build *b, struct build_image *im, uint64_t ui_id, struct error *err)
 {
 	struct fetch f = {.b = b, .im = im, .ui_id = ui_id};
 	_cleanup_free_ size_t *missing = new0(size_t, im->config.n_diff_ids);
@@ -503,6 +504,25 @@ static int ensure_locked(struct build *b, struct build_image *im, uint64_t ui_id
 		return err_wrap(err, "%s", im->asked);
 	}
 	return 1;
+}
+
+/* ensure_locked - what turns out damaged only while it is unpacked is set aside then: once more,
+ * from where the image came. */
+static int ensure_locked(struct build *b, struct build_image *im, uint64_t ui_id, struct error *err)
+{
+	int rc = fetch_missing(b, im, ui_id, err);
+	if (rc >= 0 || err->class != ERR_INTEGRITY)
+		return rc;
+	log_debug("%s: %s", im->asked, err->msg);
+	error_release(err);
+	if (str_starts(im->asked, LAYOUT)) {
+		struct digest config;
+		_cleanup_free_ char *digest = NULL;
+		if (export_import_layout(b->store, b->lease, im->asked + strlen(LAYOUT),
+		            &im->platform, &config, &digest, err) < 0)
+			return err_wrap(err, "%s", im->asked);
+	}
+	return fetch_missing(b, im, ui_id, err);
 }
 
 int build_image_ensure(struct build *b, struct build_image *im, uint64_t ui_id, struct error *err)

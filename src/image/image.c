@@ -74,8 +74,8 @@ static struct when step_time(const struct image_step *s, const struct image_opti
 	return w;
 }
 
-/* known_time - what steps before the first dated one take: theirs is the first date that comes. NULL:
- * there is none. */
+/* known_time - what steps before the first dated one take: theirs is the first date that comes.
+ * NULL: there is none. */
 static char *known_time(const struct oci_image *templ, const struct image_step *steps,
         size_t n_steps, const struct image_options *o)
 {

@@ -215,7 +215,7 @@ class Strake:
         }
         if user.forced:
             self.env["STRAKE_PRIVILEGE"] = user.forced
-        for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "TSAN_OPTIONS"):
             if name in os.environ:
                 self.env[name] = os.environ[name]
 
