@@ -3,7 +3,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 BUILD ?= build-release
 
-.PHONY: all deps demo examples test torture bench bench-check install clean format
+.PHONY: all deps demo examples test test-vm torture bench bench-check install clean format
 all: deps
 	@[ -f $(BUILD)/build.ninja ] || meson setup $(BUILD) --buildtype=release -Db_ndebug=true
 	ninja -C $(BUILD) src/cli/strake
@@ -20,6 +20,10 @@ examples: all
 
 test:
 	@tests/run
+
+test-vm: all
+	@scripts/install-deps.sh vm
+	@tests/vm/run
 
 torture: all
 	@scripts/install-deps.sh run test

@@ -1,5 +1,5 @@
 #!/bin/bash
-# install-deps.sh [--check] GROUP... - Debian packages strake needs: build, run, test, demo, examples, bench.
+# install-deps.sh [--check] GROUP... - Debian packages strake needs: build, run, test, demo, examples, vm, bench.
 #
 # Installs with apt-get what is missing, through sudo when not root. When nothing is missing it does
 # nothing, so an ordinary user without sudo can build and test on a prepared machine. --check only
@@ -17,6 +17,7 @@ declare -A packages=(
 		docker-registry docker.io strace clang clang-format fuse-overlayfs slirp4netns
 		libcap2-bin attr acl xz-utils bzip2 zstd valgrind qemu-user-static libfaketime"
 	[examples]="mmdebstrap busybox-static python3 docker-registry skopeo"
+	[vm]="mmdebstrap busybox-static python3 e2fsprogs util-linux git qemu-system-x86"
 	[bench]="mmdebstrap busybox-static python3 skopeo buildah runc docker.io docker-registry"
 )
 

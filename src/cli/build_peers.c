@@ -163,7 +163,12 @@ int peer_flags_take(
 		env_set(build_args, "SOURCE_DATE_EPOCH", p->epoch);
 	if (p->cpu_quota)
 		o->cpus = (double)p->cpu_quota / (p->cpu_period ? p->cpu_period : 100000);
-	else if (p->cpu_period)
+	if (p->cpu_quota && (o->cpus < 0.001 || o->cpus > 100000))
+		return err_set(err, ERR_USAGE,
+		        "--cpu-quota %u of --cpu-period %u are %g processors: 0.001 at least are "
+		        "expected",
+		        p->cpu_quota, p->cpu_period ? p->cpu_period : 100000, o->cpus);
+	if (p->cpu_period && !p->cpu_quota)
 		return err_set(err, ERR_USAGE, "--cpu-period needs --cpu-quota");
 	if (p->authfile && setenv("REGISTRY_AUTH_FILE", p->authfile, 1) < 0)
 		return err_sys(err, errno, "--authfile %s", p->authfile);

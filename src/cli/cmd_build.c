@@ -172,8 +172,10 @@ static int add_resource(struct build_options *o, const char *spec, struct error 
 	char *end;
 	if (mem && !human_parse_size(mem, &o->memory_max))
 		return err_set(err, ERR_USAGE, "--resource memory=%s: a size is expected", mem);
-	if (cpus && ((o->cpus = strtod(cpus, &end)) <= 0 || *end))
-		return err_set(err, ERR_USAGE, "--resource cpus=%s: a number is expected", cpus);
+	if (cpus && (!((o->cpus = strtod(cpus, &end)) >= 0.001) || *end || o->cpus > 100000))
+		return err_set(err, ERR_USAGE,
+		        "--resource cpus=%s: a number such as 1.5 is expected, 0.001 at least",
+		        cpus);
 	if (pids && (!human_parse_size(pids, &v) || (o->pids_max = v) == 0))
 		return err_set(err, ERR_USAGE, "--resource pids=%s: a number is expected", pids);
 	return 0;

@@ -288,9 +288,9 @@ static int make_host(
 	}
 	char *end = NULL;
 	double cpus = spec->cpus ? strtod(spec->cpus, &end) : 0;
-	if (spec->cpus && (*end || cpus <= 0 || cpus > 100000))
-		return err_set(
-		        err, ERR_USAGE, "--cpus %s: a number such as 1.5 is expected", spec->cpus);
+	if (spec->cpus && (*end || !(cpus >= 0.001) || cpus > 100000))
+		return err_set(err, ERR_USAGE,
+		        "--cpus %s: a number such as 1.5 is expected, 0.001 at least", spec->cpus);
 	json_object_set_new(h, "Binds", strv_or_null(&spec->volumes));
 	json_object_set_new(h, "NetworkMode", json_string(net));
 	json_object_set(h, "PortBindings", ports);

@@ -1,6 +1,7 @@
 /* sandbox/context.c - the builder's side: starts the keeper at the first step, sends it steps,
  * reads how they ended. Thread-safe: the keeper's socket keeps message boundaries, each step has a
  * socket of its own. */
+#include "sandbox/cgroup.h"
 #include "sandbox/sandbox.h"
 #include "sandbox/wire.h"
 #include "sys/mount.h"
@@ -319,12 +320,30 @@ static int check(const struct sandbox_spec *s, struct error *err)
 	return 0;
 }
 
+static struct cgroup_limits limits_of(const struct sandbox_spec *s)
+{
+	return (struct cgroup_limits){
+	        s->memory_max, s->pids_max, s->cpus > 0 ? (uint64_t)(s->cpus * 100000 + 0.5) : 0};
+}
+
+/* may_limit - nothing for a step without limits. */
+static int may_limit(struct sandbox_context *c, const struct cgroup_limits *l, struct error *err)
+{
+	if (!l->memory && !l->pids && !l->cpu_quota)
+		return 0;
+	pthread_mutex_lock(&c->lock);
+	int r = cgroup_prepare(l, err);
+	pthread_mutex_unlock(&c->lock);
+	return r;
+}
+
 int sandbox_start(struct sandbox_context *c, const struct sandbox_spec *spec,
         struct sandbox_process *ret, struct error *err)
 {
 	int sv[2];
 	uint32_t id;
-	if (check(spec, err) < 0 || ready(c, &id, err) < 0)
+	struct cgroup_limits limits = limits_of(spec);
+	if (check(spec, err) < 0 || ready(c, &id, err) < 0 || may_limit(c, &limits, err) < 0)
 		return -1;
 	_cleanup_free_ struct sandbox_mount *mounts = new0(struct sandbox_mount, spec->n_mounts);
 	_cleanup_(sockets_release) struct sockets opened = {0};
@@ -346,9 +365,7 @@ int sandbox_start(struct sandbox_context *c, const struct sandbox_spec *spec,
 	        .network = s.network,
 	        .single_id = s.single_id,
 	        .join = s.join,
-	        .memory_max = s.memory_max,
-	        .pids_max = s.pids_max,
-	        .cpu_milli = s.cpus > 0 ? (uint64_t)(s.cpus * 1000 + 0.5) : 0,
+	        .limits = limits,
 	        .own_userns = sys_privilege_own_userns()};
 	snprintf(m.arch, sizeof(m.arch), "%s", str_or_empty(s.arch));
 	int r = wire_send(c->sock, &m, sizeof(m), &theirs, 1);

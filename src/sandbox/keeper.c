@@ -85,13 +85,13 @@ static pid_t fork_into(unsigned long namespaces)
 #endif
 }
 
-/* step_pid - the first process of a running step; 0: it has ended. */
-static pid_t step_pid(const struct keeper *k, uint32_t id)
+/* step_of - a running step; NULL: it has ended. */
+static const struct running *step_of(const struct keeper *k, uint32_t id)
 {
 	for (size_t i = 0; i < k->n; i++)
 		if (k->v[i].id == id && k->v[i].sock >= 0)
-			return k->v[i].pid;
-	return 0;
+			return &k->v[i];
+	return NULL;
 }
 
 static noreturn_ void become_step(struct keeper *k, const struct wire_order_msg *m, int sock,
@@ -117,8 +117,11 @@ static noreturn_ void become_step(struct keeper *k, const struct wire_order_msg 
 	        .sys_bind = -1,
 	        .console = -1};
 	scratch_name(s.scratch_name, sizeof(s.scratch_name), m->id);
-	if (m->join)
-		step_join_main(&s, step_pid(k, m->join), sock);
+	if (m->join) {
+		const struct running *r = step_of(k, m->join);
+		s.cgroup_fd = r->cgroup.fd; /* what the container may use is for all in it */
+		step_join_main(&s, r->pid, sock);
+	}
 	step_main(&s, sock);
 }
 
@@ -136,15 +139,14 @@ static int prepare_start(struct keeper *k, const struct wire_order_msg *m, struc
 		machine->way = EMULATOR_NONE;
 	if (machine->way == EMULATOR_COMPAT && !k->compat_filter.n)
 		seccomp_build(&k->compat_filter, true);
-	if (m->join && !step_pid(k, m->join))
+	if (m->join && !step_of(k, m->join))
 		return err_set(err, ERR_USAGE, "the container has ended");
 	if (m->join)
 		return 0;
 	if (m->network == SANDBOX_NET_PRIVATE && network_begin(&k->net, err) < 0)
 		return -1;
-	if (m->memory_max || m->pids_max || m->cpu_milli)
-		return cgroup_make(m->id, m->memory_max, m->pids_max, m->cpu_milli, cg, err);
-	return 0;
+	const struct cgroup_limits *l = &m->limits;
+	return l->memory || l->pids || l->cpu_quota ? cgroup_make(l, cg, err) : 0;
 }
 
 static void add_running(struct keeper *k, struct running r)

@@ -73,7 +73,7 @@ struct sandbox_spec {
 	const struct sandbox_mount *mounts;
 	size_t n_mounts;
 	uint64_t memory_max, pids_max; /* cgroup v2 where delegated; 0: no limit */
-	double cpus;
+	double cpus;                   /* from 0.001 */
 	/* OCI's name of the architecture the image's programs are for; NULL: the machine's. Foreign
 	 * ones run through qemu-user (emulator.h). */
 	const char *arch;

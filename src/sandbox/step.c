@@ -284,14 +284,19 @@ static int run_command(const struct step *s, char *const *argv, char *const *env
 	return 127;
 }
 
+static int enter_cgroup(struct step *s, struct error *err)
+{
+	if (s->cgroup_fd < 0)
+		return 0;
+	_cleanup_close_ int fd = openat(s->cgroup_fd, "cgroup.procs", O_WRONLY | O_CLOEXEC);
+	int r = fd < 0 ? -errno : sys_write_all(fd, "0", 1);
+	return r < 0 ? err_sys(err, r, "cannot enter the step's cgroup") : 0;
+}
+
 static int join_cgroup(struct step *s, struct error *err)
 {
-	if (s->cgroup_fd >= 0) {
-		_cleanup_close_ int fd = openat(s->cgroup_fd, "cgroup.procs", O_WRONLY | O_CLOEXEC);
-		int r = fd < 0 ? -errno : sys_write_all(fd, "0", 1);
-		if (r < 0)
-			return err_sys(err, r, "cannot enter the step's cgroup");
-	}
+	if (enter_cgroup(s, err) < 0)
+		return -1;
 	/* Kernels without cgroups have nothing to hide. */
 	if (unshare(CLONE_NEWCGROUP) < 0 && errno != EINVAL)
 		return err_sys(err, errno, "cannot make a cgroup namespace");
@@ -375,7 +380,7 @@ noreturn_ void step_join_main(struct step *s, pid_t target, int sock)
 	int r = wire_recv_spec(sock, &s->spec);
 	if (r < 0)
 		err_sys(&err, r, "cannot receive the command");
-	if (r < 0 || join(s, target, &err) < 0)
+	if (r < 0 || enter_cgroup(s, &err) < 0 || join(s, target, &err) < 0)
 		report(sock, &err, 1);
 	/* Only a child is in the pid namespace; this process stays behind as its messenger. */
 	step_init(false);

@@ -10,6 +10,7 @@
 #define STRAKE_SANDBOX_WIRE_H
 
 #include "base/strbuf.h"
+#include "sandbox/cgroup.h"
 #include "sandbox/sandbox.h"
 
 /* builder → keeper, on the context's socket; START carries the step's socket, PROXY a listening
@@ -23,9 +24,9 @@ struct wire_order_msg {
 	uint32_t single_id; /* START: with a supervisor */
 	uint32_t join;      /* START: of the step whose namespaces it enters; 0: new ones */
 	int32_t signal;     /* KILL */
-	uint64_t memory_max, pids_max, cpu_milli; /* START: cgroup limits, 0: none */
-	uint32_t own_userns; /* START: the builder made its user namespace itself */
-	char arch[32];       /* START: of the step's programs; "" the machine's */
+	struct cgroup_limits limits; /* START */
+	uint32_t own_userns;         /* START: the builder made its user namespace itself */
+	char arch[32];               /* START: of the step's programs; "" the machine's */
 };
 
 /* In the keeper's environment where it is in the builder's pid namespace, see context.c. */

@@ -4,11 +4,14 @@
  * longer than an option can be. */
 #include "sys/mount.h"
 #include "base/strbuf.h"
+#include "sys/privilege.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <sched.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
@@ -89,34 +92,66 @@ static int overlay_fsconfig(const int *lowers, size_t n, int upper, int work, bo
 	return fs_finish(fs, read_only ? MOUNT_ATTR_RDONLY : 0);
 }
 
-int sys_overlay_mount_classic(const int *lowers, size_t n, int upper, int work, bool read_only)
+/* overlay_named - lowers: "N:N:N", highest first, descriptor numbers in the current directory. */
+static int overlay_named(const char *lowers, int upper, int work, bool read_only)
 {
-	/* Relative names below /proc/self/fd keep 500 layers within the one page of options. */
+	_cleanup_close_ int fs = k_fsopen("overlay");
+	if (fs < 0 || k_fsconfig(fs, FS_SET_FLAG, "userxattr", NULL) < 0)
+		return -errno;
+	int r = fs_string(fs, "lowerdir", lowers);
+	if (r >= 0 && upper >= 0) {
+		r = fs_fd_path(fs, "upperdir", upper);
+		if (r >= 0)
+			r = fs_fd_path(fs, "workdir", work);
+		(void)k_fsconfig(fs, FS_SET_FLAG, "volatile", NULL);
+	}
+	return r < 0 ? r : fs_finish(fs, read_only ? MOUNT_ATTR_RDONLY : 0);
+}
+
+/* overlay_long - with mount(2), which takes a page of options where fsconfig takes 255 bytes, and
+ * knows no detached mounts: put it on a directory that nobody reads, clone it, take it away again.
+ * Other processes of this mount namespace may do the same at the same time: one after the other. */
+static int overlay_long(const char *lowers, int upper, int work, bool read_only)
+{
+	static const char where[] = "/proc/driver";
 	_cleanup_strbuf_ struct strbuf o = STRBUF_INIT;
-	strbuf_addstr(&o, "userxattr,lowerdir=");
-	for (size_t i = n; i-- > 0;)
-		strbuf_addf(&o, "%d%s", lowers[i], i ? ":" : "");
+	strbuf_addf(&o, "userxattr,lowerdir=%s", lowers);
 	if (upper >= 0)
 		strbuf_addf(&o, ",upperdir=%d,workdir=%d,volatile", upper, work);
 	if (o.len >= 4096)
 		return -E2BIG;
-	_cleanup_close_ int cwd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (cwd < 0 || chdir("/proc/self/fd") < 0)
-		return -errno;
-	/* mount(2) knows no detached mounts: put it somewhere in our private namespace, clone it,
-	 * take it away again. */
-	static const char where[] = "/tmp";
+	_cleanup_close_ int ns = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
+	int locked;
+	while ((locked = ns < 0 ? -1 : flock(ns, LOCK_EX)) < 0 && errno == EINTR)
+		;
 	unsigned long flags = read_only ? MS_RDONLY : 0;
-	int r = mount("overlay", where, "overlay", flags, o.buf) < 0 ? -errno : 0;
-	if (fchdir(cwd) < 0 && r >= 0)
-		r = -errno;
-	if (r < 0)
-		return r;
+	if (locked < 0 || mount("overlay", where, "overlay", flags, o.buf) < 0)
+		return -errno;
 	int fd = k_open_tree(AT_FDCWD, where, 0);
-	r = fd < 0 ? -errno : fd;
+	int r = fd < 0 ? -errno : fd;
 	if (umount2(where, MNT_DETACH) < 0 && r >= 0) {
 		r = -errno;
 		close(fd);
+	}
+	return r;
+}
+
+int sys_overlay_mount_classic(const int *lowers, size_t n, int upper, int work, bool read_only)
+{
+	/* Bare numbers below /proc/self/fd keep 60 layers within an option of fsconfig, and 500
+	 * within the one page of mount(2). */
+	_cleanup_strbuf_ struct strbuf names = STRBUF_INIT;
+	for (size_t i = n; i-- > 0;)
+		strbuf_addf(&names, "%d%s", lowers[i], i ? ":" : "");
+	_cleanup_close_ int cwd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	/* This thread's working directory alone. */
+	if (cwd < 0 || unshare(CLONE_FS) < 0 || chdir("/proc/thread-self/fd") < 0)
+		return -errno;
+	int r = names.len < 256 ? overlay_named(names.buf, upper, work, read_only)
+	                        : overlay_long(names.buf, upper, work, read_only);
+	if (fchdir(cwd) < 0 && r >= 0) {
+		close(r);
+		return -errno;
 	}
 	return r;
 }
@@ -135,11 +170,10 @@ int sys_overlay_mount(const int *lowers, size_t n, int upper, int work, bool rea
 		int r = sys_mount_attr(fd, false, MOUNT_ATTR_RDONLY, 0);
 		return r < 0 ? r : take_fd(&fd);
 	}
-	int r = overlay_fsconfig(lowers, n, upper, work, read_only);
-	/* EINVAL: lowerdir+ is unknown (before 6.5) or fsconfig's overlay is (before 6.5). */
-	if (r == -EINVAL || r == -ENOSYS)
-		r = sys_overlay_mount_classic(lowers, n, upper, work, read_only);
-	return r;
+	/* An option that the kernel does not know would be noted in its log, each time. */
+	return sys_kernel_at_least(6, 5)
+	               ? overlay_fsconfig(lowers, n, upper, work, read_only)
+	               : sys_overlay_mount_classic(lowers, n, upper, work, read_only);
 }
 
 /* fs_options - "k=v,flag" one by one. */
@@ -251,5 +285,7 @@ bool sys_fs_can_create(const char *type)
 bool sys_overlay_takes_lowerdir_plus(void)
 {
 	_cleanup_close_ int fs = k_fsopen("overlay");
-	return fs >= 0 && k_fsconfig(fs, FS_SET_STRING, "lowerdir+", "/") == 0;
+	/* Before 6.5 fsconfig takes every name, and the mount fails. */
+	return fs >= 0 && k_fsconfig(fs, FS_SET_STRING, "strake", "/") < 0 &&
+	       k_fsconfig(fs, FS_SET_STRING, "lowerdir+", "/") == 0;
 }

@@ -17,14 +17,15 @@
 #endif
 
 /* sys_overlay_mount - a detached overlay mount (fsmount fd). lowers: directory fds, lowest first,
- * at least one; upper < 0: read-only. Uses fsconfig lowerdir+ (6.5), else the lowerdir option with
- * /proc/self/fd/N names; userxattr always. More than 500 lowers: -E2BIG (the caller merges).
+ * at least one; upper < 0: read-only. Uses fsconfig lowerdir+ (6.5), else the classic way below;
+ * userxattr always. More than 500 lowers: -E2BIG (the caller merges).
  * With an upper directory the mount is `volatile`: neither fsync inside nor unmounting writes
  * anything to disk; whoever publishes the upper directory syncs it. Such a work directory serves
  * one mount only. */
 int sys_overlay_mount(const int *lowers, size_t n, int upper, int work, bool read_only) must_check;
-/* sys_overlay_mount_classic - the fallback, public for its test: mount(2) on /tmp and a clone of
- * that; only in a mount namespace that nobody else uses. */
+/* sys_overlay_mount_classic - the same before Linux 6.5, public for its test: one lowerdir option
+ * while that is short, else mount(2) in passing and a clone of that. Safe beside other threads and
+ * processes. */
 int sys_overlay_mount_classic(
         const int *lowers, size_t n, int upper, int work, bool read_only) must_check;
 int sys_tmpfs_mount(const char *options) must_check; /* "size=64m,mode=1777"; detached fd */

@@ -87,6 +87,44 @@ static void test_many(void)
 		close(lowers[i]);
 }
 
+/* own_root - is what this process mounts its own, while others mount theirs? */
+static bool own_root(const int *lowers, int i)
+{
+	char name[32];
+	int mine[101];
+	snprintf(name, sizeof(name), "mine%d", i);
+	memcpy(mine, lowers, 100 * sizeof(int));
+	mine[100] = dir(name);
+	put(mine[100], name);
+	for (int k = 0; k < 50; k++) {
+		int m = sys_overlay_mount_classic(mine, 101, -1, -1, true);
+		if (m < 0 || faccessat(m, name, F_OK, 0) < 0)
+			return false;
+		close(m);
+	}
+	return true;
+}
+
+/* The steps of a build share a mount namespace. */
+static void test_side_by_side(void)
+{
+	static int lowers[100];
+	char name[32];
+	int good = 0, status;
+	for (int i = 0; i < 100; i++) {
+		snprintf(name, sizeof(name), "side%03d", i);
+		lowers[i] = dir(name);
+	}
+	for (int i = 0; i < 4; i++)
+		if (fork() == 0)
+			_exit(!own_root(lowers, i));
+	while (wait(&status) > 0)
+		good += status == 0;
+	is_int(good, 4, "many layers mounted by four processes at once, the old way");
+	for (int i = 0; i < 100; i++)
+		close(lowers[i]);
+}
+
 static int child(void)
 {
 	struct error err = ERROR_INIT;
@@ -104,6 +142,7 @@ static int child(void)
 	test_overlay(sys_overlay_mount, "new");
 	test_overlay(sys_overlay_mount_classic, "classic");
 	test_many();
+	test_side_by_side();
 	int one = dir("one");
 	put(one, "f");
 	int m = sys_overlay_mount(&one, 1, -1, -1, true);
