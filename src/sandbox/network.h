@@ -13,7 +13,7 @@
 struct network_shared;
 struct network {
 	int ns_fd;   /* -1 before network_begin */
-	int ready_r; /* end of file: decided */
+	int ready_r; /* readable: up, or (end of file) decided */
 	struct network_shared *shared;
 	char *const *ports; /* sandbox_context_publish */
 	size_t n_ports;
