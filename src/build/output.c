@@ -583,11 +583,15 @@ static int fetch_all(struct build *b, const struct rootfs **tops, bool unpacked,
 	return 0;
 }
 
-/* note_lost - an output failed: if a packed layer is gone, solving again makes it anew. */
-static void note_lost(struct build *b, const struct rootfs **tops, const struct error *err)
+/* note_lost - an output failed: if a packed layer is gone, or what was to be written was damaged
+ * and has been set aside, solving again makes it anew. Not once bytes went to standard output. */
+static void note_lost(struct build *b, const struct output_spec *s, const struct rootfs **tops,
+        unsigned damages, const struct error *err)
 {
-	if (err->class != ERR_INTEGRITY && err->class != ERR_NOT_FOUND)
+	if ((err->class != ERR_INTEGRITY && err->class != ERR_NOT_FOUND) ||
+	        (s->dest && str_eq(s->dest, "-")))
 		return;
+	b->lost |= store_damages(b->store) > damages;
 	for (size_t k = 0; k < b->graph->n_targets; k++)
 		for (const struct rootfs *r = tops[k]; r; r = r->parent)
 			if (!r->image && !step_layer_there(b, &r->diff_id))
@@ -898,9 +902,10 @@ static int make_outputs(
 	warn_annotations(b);
 	int rc = keep_image(b, v, tops, err);
 	for (size_t i = 0; i < b->n_outputs && rc >= 0; i++) {
+		unsigned damages = store_damages(b->store);
 		rc = put_out(b, &b->outputs[i], v, tops, &desc, err);
 		if (rc < 0)
-			note_lost(b, tops, err);
+			note_lost(b, &b->outputs[i], tops, damages, err);
 	}
 	if (rc >= 0) {
 		free(b->result->image_id);

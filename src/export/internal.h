@@ -16,6 +16,9 @@
  * any. Owns next. */
 struct sink *export_verify_sink(
         struct sink *next, const struct digest *expect, uint64_t size, const char *what);
+/* export_blame_layer - after a tree gave no tar, or another one: if it is damaged it is set aside,
+ * the error says so, and the next attempt makes or fetches another. Returns -1. */
+int export_blame_layer(struct store *s, const struct digest *diff_id, struct error *err);
 /* export_layer_tar - the uncompressed tar of a layer into out (not finished). The bytes are the
  * layer's own if they hash to diff_id; the caller puts an export_verify_sink in front. */
 int export_layer_tar(struct store *s, struct store_lease *l, const struct digest *diff_id,

@@ -203,6 +203,16 @@ static int layer_gone(const struct digest *diff_id, struct error *err)
 	return err_hint(err, "pull or build the image again");
 }
 
+int export_blame_layer(struct store *s, const struct digest *diff_id, struct error *err)
+{
+	_cleanup_error_ struct error e = ERROR_INIT;
+	bool suspect = err->class == ERR_INTEGRITY || err->errnum == ENOENT ||
+	               err->errnum == ENOTDIR || err->errnum == ELOOP || err->errnum == EIO;
+	if (suspect && store_layer_verify(s, diff_id, &e) == 0)
+		error_move(err, &e);
+	return -1;
+}
+
 /* 1: written from the tree; 0: there is no tree that gives the layer's own bytes. */
 static int tar_from_tree(struct store *s, struct store_lease *l, const struct digest *diff_id,
         struct sink *out, struct error *err)
@@ -211,7 +221,9 @@ static int tar_from_tree(struct store *s, struct store_lease *l, const struct di
 	int r = store_layer_get(s, l, diff_id, STORE_LAYER_FD | STORE_LAYER_TREE, &layer, err);
 	if (r <= 0 || !layer->canonical)
 		return r < 0 ? -1 : 0;
-	return tar_write_tree(layer->tree, layer->fd, NULL, out, err) < 0 ? -1 : 1;
+	return tar_write_tree(layer->tree, layer->fd, NULL, out, err) < 0
+	               ? export_blame_layer(s, diff_id, err)
+	               : 1;
 }
 
 int export_layer_tar(struct store *s, struct store_lease *l, const struct digest *diff_id,
@@ -274,7 +286,7 @@ int export_layer_stream(struct store *s, struct store_lease *l, const struct dig
 	        sink_compress(to, c, level, n_threads), diff_id, UINT64_MAX, what);
 	if (export_layer_tar(s, l, diff_id, chain, err) < 0)
 		return -1;
-	return sink_finish(chain, err);
+	return sink_finish(chain, err) < 0 ? export_blame_layer(s, diff_id, err) : 0;
 }
 
 static int make_blob(struct store *s, struct store_lease *l, const struct digest *diff_id,

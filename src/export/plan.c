@@ -95,6 +95,9 @@ static int clamped_blob(
 	struct digest diff = {0}, digest = {0};
 	uint64_t size = 0, tar_size = 0;
 	struct tar_write_options opt = {.clamp_mtime = true, .mtime_max = j->o->epoch};
+	/* Its digest is new: nothing else would tell what was damaged. */
+	if (store_layer_verify(j->s, &layer->diff_id, err) <= 0)
+		return -1;
 	_cleanup_sink_ struct sink *chain =
 	        sink_hash(sink_compress(store_blob_sink(j->s, j->l, NULL, &digest, &size), j->c,
 	                          j->o->level, j->n_threads),

@@ -164,7 +164,9 @@ static int write_blob(struct store *s, struct store_lease *l, const struct plan_
 		        stream_copy(in, check, err) < 0)
 			return -1;
 	}
-	return sink_finish(check, err);
+	if (sink_finish(check, err) < 0)
+		return b->layer_tar ? export_blame_layer(s, &b->digest, err) : -1;
+	return 0;
 }
 
 /* --- tar ------------------------------------------------------------------------------------- */

@@ -231,7 +231,7 @@ static ssize_t blob_read(struct reader *r, void *p, size_t n, struct error *err)
 	store_quarantine_blob(b->s, &b->want, "its bytes do not match its digest");
 	(void)err_set(
 	        err, ERR_INTEGRITY, "blob %s in the store is damaged", digest_str(&b->want, str));
-	return err_hint(err, "it was set aside; run the command again to fetch or build it anew");
+	return err_hint(err, STORE_SET_ASIDE_HINT);
 }
 
 static void blob_reader_free(struct reader *r)
@@ -279,8 +279,7 @@ int store_blob_read_all(struct store *s, const struct digest *d, size_t max, cha
 		store_quarantine_blob(s, d, "its bytes do not match its digest");
 		(void)err_set(
 		        err, ERR_INTEGRITY, "blob %s in the store is damaged", digest_str(d, str));
-		return err_hint(err, "it was set aside; run the command again to fetch or build it "
-		                     "anew");
+		return err_hint(err, STORE_SET_ASIDE_HINT);
 	}
 	*ret = take_ptr(p);
 	if (ret_n)
@@ -499,12 +498,21 @@ static void quarantine(struct store *s, const char *path, const char *kind, cons
 		if (rc == 0)
 			rc = db_end(s, forget(s, path, kind, d, row_delete, &e), &e);
 	} while (db_again(s, rc, &e));
+	s->damages += rc >= 0;
 	if (rc < 0)
 		store_warn(s, "%s %s is damaged (%s) and could not be set aside: %s", kind,
 		        digest_str(d, str), why, e.msg);
 	else
 		store_warn(s, "%s %s is damaged (%s) and was set aside%s", kind, digest_str(d, str),
 		        why, cure);
+}
+
+unsigned store_damages(struct store *s)
+{
+	store_enter(s);
+	unsigned n = s->damages;
+	store_leave(s);
+	return n;
 }
 
 void store_quarantine_blob(struct store *s, const struct digest *d, const char *why)

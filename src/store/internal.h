@@ -102,6 +102,7 @@ struct store {
 	pthread_mutex_t mu;
 	unsigned lock_depth;
 	bool lock_exclusive;
+	unsigned damages; /* set aside */
 	unsigned busy_ms; /* how long a locked database is waited for */
 	struct db db;
 	struct strv warnings;
@@ -203,6 +204,7 @@ int store_container_check(
         struct store *s, const char *id, char **ret_problem, struct error *err) must_check;
 
 /* --- layer.c, blob.c, verify.c ------------------------------------------------------------- */
+#define STORE_SET_ASIDE_HINT "it was set aside; run the command again to fetch or build it anew"
 /* store_quarantine_layer/blob - set aside, forget the row, warn. */
 void store_quarantine_layer(struct store *s, const struct digest *d, const char *why);
 void store_quarantine_blob(struct store *s, const struct digest *d, const char *why);

@@ -274,6 +274,25 @@ static int layer_get(struct store *s, struct store_lease *l, const struct digest
 	return -1;
 }
 
+int store_layer_verify(struct store *s, const struct digest *diff_id, struct error *err)
+{
+	_cleanup_error_ struct error e = ERROR_INIT;
+	char str[DIGEST_STR_MAX];
+	if (store_verify_layer(s, diff_id, false, NULL, &e) >= 0)
+		return 1;
+	if (e.class != ERR_INTEGRITY && e.errnum != EIO) {
+		error_move(err, &e);
+		return -1;
+	}
+	store_enter(s);
+	store_quarantine_layer(s, diff_id, e.msg);
+	store_leave(s);
+	(void)err_set(err, ERR_INTEGRITY, "layer %s in the store is damaged: %s",
+	        digest_str(diff_id, str), e.msg);
+	(void)err_hint(err, STORE_SET_ASIDE_HINT);
+	return 0;
+}
+
 int store_layer_get(struct store *s, struct store_lease *l, const struct digest *diff_id, int what,
         const struct store_layer **ret, struct error *err)
 {

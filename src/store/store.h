@@ -99,6 +99,11 @@ struct store_layer {
 #define STORE_LAYER_TREE 2
 int store_layer_get(struct store *s, struct store_lease *l, const struct digest *diff_id, int what,
         const struct store_layer **ret, struct error *err) must_check;
+/* store_layer_verify - reads every byte. 1: it is what its manifest says; 0: it was damaged, and is
+ * set aside; *err says how (ERR_INTEGRITY). -1: it cannot be told. */
+int store_layer_verify(struct store *s, const struct digest *diff_id, struct error *err) must_check;
+/* store_damages - how much was set aside through this handle. */
+unsigned store_damages(struct store *s);
 /* store_layer_publish - move the staging directory `name` (its tree in sub-directory "tree") into
  * place with its manifest. 1: the layer was there already; the staging directory stays the caller's
  * to remove, and goes with the lease otherwise. */
