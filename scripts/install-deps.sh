@@ -13,7 +13,7 @@ declare -A packages=(
 	# loaded at first use, or started as programs
 	[run]="libcurl4 libarchive13 libseccomp2 uidmap passt ca-certificates git"
 	[demo]="mmdebstrap busybox-static python3"
-	[test]="mmdebstrap busybox-static python3 python3-pytest python3-pytest-xdist skopeo umoci podman crun buildah
+	[test]="mmdebstrap busybox-static python3 python3-pytest python3-pytest-xdist skopeo umoci podman crun runc buildah
 		docker-registry docker.io strace clang clang-format fuse-overlayfs slirp4netns
 		libcap2-bin attr acl xz-utils bzip2 zstd valgrind qemu-user-static libfaketime"
 	[examples]="mmdebstrap busybox-static python3 docker-registry skopeo"

@@ -37,9 +37,17 @@ struct running {
 	struct frozen frozen;
 };
 
+/* An order to start a step that has to wait for its turn. */
+struct waiting {
+	struct wire_order_msg m;
+	int sock;
+};
+
 struct keeper {
 	struct running *v;
 	size_t n, cap;
+	struct waiting *queue; /* only with shared_proc */
+	size_t n_queue, cap_queue;
 	struct network net;
 	struct seccomp_filter filter, compat_filter;
 	struct emulator emulator;
@@ -238,11 +246,68 @@ static void resume_step(struct keeper *k, uint32_t id)
 			frozen_thaw(&k->v[i].frozen);
 }
 
+static bool step_runs(const struct keeper *k)
+{
+	for (size_t i = 0; i < k->n; i++)
+		if (k->v[i].sock >= 0)
+			return true;
+	return false;
+}
+
+/* start_or_queue - steps that see a common /proc run one after the other: each has the user and
+ * the rights of the others, and could look into them and write into their memory through it. */
+static void start_or_queue(struct keeper *k, const struct wire_order_msg *m, int sock)
+{
+	if (!k->shared_proc || m->join || !step_runs(k)) {
+		start_step(k, m, sock);
+		return;
+	}
+	vec_grow(&k->queue, &k->cap_queue, k->n_queue + 1);
+	k->queue[k->n_queue++] = (struct waiting){*m, sock};
+}
+
+static struct waiting take_waiting(struct keeper *k, size_t i)
+{
+	struct waiting w = k->queue[i];
+	memmove(&k->queue[i], &k->queue[i + 1], (--k->n_queue - i) * sizeof(w));
+	return w;
+}
+
+static void start_next(struct keeper *k)
+{
+	while (k->n_queue && !step_runs(k)) {
+		struct waiting w = take_waiting(k, 0);
+		start_step(k, &w.m, w.sock);
+	}
+}
+
+/* end_helpers - the proxies and the supervisor of a step. The supervisor holds the step's mounts:
+ * they must be gone before anybody hears that the step is over. */
+static void end_helpers(struct keeper *k, uint32_t id)
+{
+	for (size_t j = k->n; j-- > 0;) {
+		if (k->v[j].id != id)
+			continue;
+		kill(k->v[j].pid, SIGKILL);
+		while (waitpid(k->v[j].pid, NULL, 0) < 0 && errno == EINTR)
+			;
+		k->v[j] = k->v[--k->n];
+	}
+}
+
 static void kill_step(struct keeper *k, uint32_t id, int sig)
 {
 	for (size_t i = 0; i < k->n; i++)
 		if (k->v[i].id == id && k->v[i].sock >= 0)
 			kill(k->v[i].pid, sig);
+	for (size_t i = 0; i < k->n_queue; i++)
+		if (k->queue[i].m.id == id) {
+			struct waiting w = take_waiting(k, i);
+			end_helpers(k, id);
+			send_exit(w.sock, 128 + sig, false, 0);
+			close(w.sock);
+			break;
+		}
 }
 
 /* obey - one order; false when the builder is gone. */
@@ -259,7 +324,7 @@ static bool obey(struct keeper *k)
 	case WIRE_START:
 		m.arch[sizeof(m.arch) - 1] = '\0';
 		if (fds[0] >= 0)
-			start_step(k, &m, fds[0]);
+			start_or_queue(k, &m, fds[0]);
 		fds[0] = -1;
 		break;
 	case WIRE_PROXY:
@@ -286,20 +351,6 @@ static bool obey(struct keeper *k)
 	close_ptr(&fds[0]);
 	close_ptr(&fds[1]);
 	return true;
-}
-
-/* end_helpers - the proxies and the supervisor of a step. The supervisor holds the step's mounts:
- * they must be gone before anybody hears that the step is over. */
-static void end_helpers(struct keeper *k, uint32_t id)
-{
-	for (size_t j = k->n; j-- > 0;) {
-		if (k->v[j].id != id)
-			continue;
-		kill(k->v[j].pid, SIGKILL);
-		while (waitpid(k->v[j].pid, NULL, 0) < 0 && errno == EINTR)
-			;
-		k->v[j] = k->v[--k->n];
-	}
 }
 
 /* finished - the step's pid namespace is dead and its mounts are gone: the kernel lets us reap its
@@ -334,6 +385,7 @@ static void reap(struct keeper *k)
 				finished(k, i, status);
 				break;
 			}
+	start_next(k);
 }
 
 /* end_all - where no pid namespace does it: everything we started, and what of it was orphaned. */

@@ -18,6 +18,7 @@
 #include <sys/stat.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <time.h>
 
 #define SUBID_FILE_MAX (1 << 20)
@@ -265,127 +266,6 @@ static bool probe_subid(struct sys_privilege_info *i)
 	return true;
 }
 
-/* own_ids - the ids that exist here, each to be mapped to itself. */
-static unsigned own_ids(const char *path, struct sys_idrange *out, unsigned n_out)
-{
-	char text[2048];
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
-	text[MAX(n, (ssize_t)0)] = '\0';
-	unsigned k = 0;
-	for (char *p = text, *end; k < n_out; p = end) {
-		unsigned long v[3];
-		for (int i = 0; i < 3; i++, p = end)
-			v[i] = strtoul(p, &end, 10);
-		if (end == p && !v[2])
-			break;
-		out[k++] = (struct sys_idrange){(uint32_t)v[0], (uint32_t)v[0], (uint32_t)v[2]};
-	}
-	return k;
-}
-
-/* probe_direct - root of a container that lacks CAP_SYS_ADMIN, and may still give out its ids. */
-static bool probe_direct(struct sys_privilege_info *i)
-{
-	if (geteuid() != 0 || !have_cap(CAP_SETUID) || !have_cap(CAP_SETGID))
-		return false;
-	/* Linux 5.12 wants this one for a map with id 0 in it. */
-	if (!have_cap(CAP_SETFCAP))
-		return false;
-	i->n_uids = own_ids("/proc/self/uid_map", i->uids, ARRAY_SIZE(i->uids));
-	i->n_gids = own_ids("/proc/self/gid_map", i->gids, ARRAY_SIZE(i->gids));
-	i->direct = true;
-	return i->n_uids && i->uids[0].inside == 0 && i->n_gids && i->gids[0].inside == 0 &&
-	       (i->n_uids > 1 || i->uids[0].count > 1);
-}
-
-/* forced_mode - 1: *ret was asked for. */
-static int forced_mode(enum sys_privilege *ret, struct error *err)
-{
-	const char *f = getenv("STRAKE_PRIVILEGE");
-	*ret = SYS_PRIV_NONE;
-	if (!f || !*f)
-		return 0;
-	if (str_eq(f, "none"))
-		return 1;
-	if (str_eq(f, "root"))
-		*ret = SYS_PRIV_ROOT;
-	else if (str_eq(f, "subid"))
-		*ret = SYS_PRIV_SUBID;
-	else if (str_eq(f, "single"))
-		*ret = SYS_PRIV_SINGLE;
-	else
-		return err_set(err, ERR_USAGE,
-		        "STRAKE_PRIVILEGE=%s: expected root, subid, single or none", f);
-	return 1;
-}
-
-static void set_single(struct sys_privilege_info *i)
-{
-	i->mode = SYS_PRIV_SINGLE;
-	i->uids[0] = (struct sys_idrange){0, getuid(), 1};
-	i->gids[0] = (struct sys_idrange){0, getgid(), 1};
-	i->n_uids = i->n_gids = 1;
-}
-
-static void choose(struct sys_privilege_info *i, enum sys_privilege forced)
-{
-	bool admin = geteuid() == 0 && have_cap(CAP_SYS_ADMIN);
-	if (admin && (!forced || forced == SYS_PRIV_ROOT)) {
-		i->mode = SYS_PRIV_ROOT;
-		i->why = xstrdup("running as root");
-		i->uids[0] = i->gids[0] = (struct sys_idrange){0, 0, UINT32_MAX};
-		i->n_uids = i->n_gids = 1;
-		return;
-	}
-	if (forced == SYS_PRIV_ROOT) {
-		i->why = xstrdup(
-		        "STRAKE_PRIVILEGE=root, but this process is not root with CAP_SYS_ADMIN");
-		i->cure = xstrdup("run it with sudo, or unset STRAKE_PRIVILEGE");
-		return;
-	}
-	int r = try_userns();
-	if (r < 0) {
-		explain_no_userns(i, r);
-		return;
-	}
-	if (forced != SYS_PRIV_SINGLE && !admin && probe_direct(i)) {
-		i->mode = SYS_PRIV_SUBID;
-		i->why = xstrdup(
-		        "root of a container, in a user namespace with the container's ids");
-		return;
-	}
-	i->direct = false;
-	if (forced != SYS_PRIV_SINGLE && probe_subid(i)) {
-		i->mode = SYS_PRIV_SUBID;
-		i->why = xstrdup(
-		        admin ? "STRAKE_PRIVILEGE=subid" : "an ordinary user with subordinate ids");
-		return;
-	}
-	if (forced == SYS_PRIV_SUBID)
-		return; /* NONE; why and cure are set */
-	set_single(i);
-	if (!i->why)
-		i->why = xstrdup("STRAKE_PRIVILEGE=single");
-}
-
-int sys_privilege_probe(struct sys_privilege_info *ret, struct error *err)
-{
-	enum sys_privilege forced;
-	int asked = forced_mode(&forced, err);
-	if (asked < 0)
-		return -1;
-	struct sys_privilege_info i = {0};
-	if (asked && forced == SYS_PRIV_NONE) {
-		i.why = xstrdup("STRAKE_PRIVILEGE=none");
-		i.cure = xstrdup("unset STRAKE_PRIVILEGE");
-	} else {
-		choose(&i, forced);
-	}
-	*ret = i;
-	return 0;
-}
-
 /* The id maps are written from outside by setuid programs. They run at the same time: each costs
  * a millisecond or two. */
 static int map_argv(
@@ -494,6 +374,155 @@ static int enter_subid(const struct sys_privilege_info *i, struct error *err)
 		        "check that /etc/subuid and /etc/subgid give this user ranges that "
 		        "are not already restricted, and that newuidmap is setuid root");
 	}
+	return 0;
+}
+
+/* helpers_work - a setuid newuidmap may write maps where root has CAP_SYS_ADMIN; in a container
+ * that took it away most releases of it fail, so there it is tried. File capabilities serve
+ * anywhere. */
+static bool helpers_work(struct sys_privilege_info *i)
+{
+	_cleanup_free_ char *helper = sys_find_program("newuidmap");
+	if (cap_get_bound(CAP_SYS_ADMIN) == CAP_SET ||
+	        (helper && getxattr(helper, "security.capability", NULL, 0) > 0))
+		return true;
+	int status = 1;
+	pid_t pid = fork();
+	if (pid == 0) {
+		struct error err = ERROR_INIT;
+		_exit(enter_subid(i, &err) < 0);
+	}
+	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	if (status == 0)
+		return true;
+	i->why = xstrdup("newuidmap, being setuid root, may not map ids in this container");
+	i->cure = xasprintf(
+	        "in the image: chmod u-s %s %.*snewgidmap; setcap cap_setuid=ep %s; setcap "
+	        "cap_setgid=ep %.*snewgidmap",
+	        helper, (int)(strlen(helper) - strlen("newuidmap")), helper, helper,
+	        (int)(strlen(helper) - strlen("newuidmap")), helper);
+	return false;
+}
+
+/* own_ids - the ids that exist here, each to be mapped to itself. */
+static unsigned own_ids(const char *path, struct sys_idrange *out, unsigned n_out)
+{
+	char text[2048];
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+	text[MAX(n, (ssize_t)0)] = '\0';
+	unsigned k = 0;
+	for (char *p = text, *end; k < n_out; p = end) {
+		unsigned long v[3];
+		for (int i = 0; i < 3; i++, p = end)
+			v[i] = strtoul(p, &end, 10);
+		if (end == p && !v[2])
+			break;
+		out[k++] = (struct sys_idrange){(uint32_t)v[0], (uint32_t)v[0], (uint32_t)v[2]};
+	}
+	return k;
+}
+
+/* probe_direct - root of a container that lacks CAP_SYS_ADMIN, and may still give out its ids. */
+static bool probe_direct(struct sys_privilege_info *i)
+{
+	if (geteuid() != 0 || !have_cap(CAP_SETUID) || !have_cap(CAP_SETGID))
+		return false;
+	/* Linux 5.12 wants this one for a map with id 0 in it. */
+	if (!have_cap(CAP_SETFCAP))
+		return false;
+	i->n_uids = own_ids("/proc/self/uid_map", i->uids, ARRAY_SIZE(i->uids));
+	i->n_gids = own_ids("/proc/self/gid_map", i->gids, ARRAY_SIZE(i->gids));
+	i->direct = true;
+	return i->n_uids && i->uids[0].inside == 0 && i->n_gids && i->gids[0].inside == 0 &&
+	       (i->n_uids > 1 || i->uids[0].count > 1);
+}
+
+/* forced_mode - 1: *ret was asked for. */
+static int forced_mode(enum sys_privilege *ret, struct error *err)
+{
+	const char *f = getenv("STRAKE_PRIVILEGE");
+	*ret = SYS_PRIV_NONE;
+	if (!f || !*f)
+		return 0;
+	if (str_eq(f, "none"))
+		return 1;
+	if (str_eq(f, "root"))
+		*ret = SYS_PRIV_ROOT;
+	else if (str_eq(f, "subid"))
+		*ret = SYS_PRIV_SUBID;
+	else if (str_eq(f, "single"))
+		*ret = SYS_PRIV_SINGLE;
+	else
+		return err_set(err, ERR_USAGE,
+		        "STRAKE_PRIVILEGE=%s: expected root, subid, single or none", f);
+	return 1;
+}
+
+static void set_single(struct sys_privilege_info *i)
+{
+	i->mode = SYS_PRIV_SINGLE;
+	i->uids[0] = (struct sys_idrange){0, getuid(), 1};
+	i->gids[0] = (struct sys_idrange){0, getgid(), 1};
+	i->n_uids = i->n_gids = 1;
+}
+
+static void choose(struct sys_privilege_info *i, enum sys_privilege forced)
+{
+	bool admin = geteuid() == 0 && have_cap(CAP_SYS_ADMIN);
+	if (admin && (!forced || forced == SYS_PRIV_ROOT)) {
+		i->mode = SYS_PRIV_ROOT;
+		i->why = xstrdup("running as root");
+		i->uids[0] = i->gids[0] = (struct sys_idrange){0, 0, UINT32_MAX};
+		i->n_uids = i->n_gids = 1;
+		return;
+	}
+	if (forced == SYS_PRIV_ROOT) {
+		i->why = xstrdup(
+		        "STRAKE_PRIVILEGE=root, but this process is not root with CAP_SYS_ADMIN");
+		i->cure = xstrdup("run it with sudo, or unset STRAKE_PRIVILEGE");
+		return;
+	}
+	int r = try_userns();
+	if (r < 0) {
+		explain_no_userns(i, r);
+		return;
+	}
+	if (forced != SYS_PRIV_SINGLE && !admin && probe_direct(i)) {
+		i->mode = SYS_PRIV_SUBID;
+		i->why = xstrdup(
+		        "root of a container, in a user namespace with the container's ids");
+		return;
+	}
+	i->direct = false;
+	if (forced != SYS_PRIV_SINGLE && probe_subid(i) && helpers_work(i)) {
+		i->mode = SYS_PRIV_SUBID;
+		i->why = xstrdup(
+		        admin ? "STRAKE_PRIVILEGE=subid" : "an ordinary user with subordinate ids");
+		return;
+	}
+	if (forced == SYS_PRIV_SUBID)
+		return; /* NONE; why and cure are set */
+	set_single(i);
+	if (!i->why)
+		i->why = xstrdup("STRAKE_PRIVILEGE=single");
+}
+
+int sys_privilege_probe(struct sys_privilege_info *ret, struct error *err)
+{
+	enum sys_privilege forced;
+	int asked = forced_mode(&forced, err);
+	if (asked < 0)
+		return -1;
+	struct sys_privilege_info i = {0};
+	if (asked && forced == SYS_PRIV_NONE) {
+		i.why = xstrdup("STRAKE_PRIVILEGE=none");
+		i.cure = xstrdup("unset STRAKE_PRIVILEGE");
+	} else {
+		choose(&i, forced);
+	}
+	*ret = i;
 	return 0;
 }
 
