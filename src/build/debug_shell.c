@@ -7,7 +7,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#include "build/exec_run.h"
+#include "build/overlay.h"
 #include "build/terminal.h"
 #include "codec/json.h"
 #include "layer/layer.h"
@@ -67,22 +67,70 @@ static int run_above(struct build *b, struct sandbox_spec *s, const struct build
 	return rc < 0 ? -1 : 0;
 }
 
+/* run_in - the same where the kernel's overlay does not serve. tree: what overlay_root_open()
+ * takes. */
+static int run_in(struct build *b, struct sandbox_spec *s, enum overlay_kind kind,
+        const struct build_view *lower, int tree, const volatile int *sig, int *ret_exit,
+        struct error *err)
+{
+	struct overlay_root r;
+	_cleanup_close_ int owners = -1;
+	s->single_id = b->single_id;
+	if (b->single_id && s->owners_fd <= 0) {
+		owners = kind == OVERLAY_COPY ? layer_plain_owner_log(&lower->v, tree, err)
+		                              : layer_owner_log(&lower->v, lower->fds, err);
+		if (owners < 0)
+			return -1;
+		s->owners_fd = owners;
+	}
+	if (overlay_root_open(b, kind, lower, tree, &r, err) < 0)
+		return -1;
+	overlay_root_spec(&r, s);
+	int rc = open_terminal(b, s, sig, ret_exit, err);
+	overlay_root_close(b, &r);
+	return rc;
+}
+
+/* run_new - in a root as the layers make it, thrown away. */
+static int run_new(struct build *b, struct sandbox_spec *s, const struct build_view *lower,
+        const volatile int *sig, int *ret_exit, struct error *err)
+{
+	struct layer_dir d = {.fd = -1, .tree_fd = -1};
+	int kind = build_overlay(b, err);
+	if (kind < 0)
+		return -1;
+	if (kind == OVERLAY_KERNEL)
+		return run_above(b, s, lower, -1, sig, ret_exit, err);
+	int rc = overlay_tree_new(b, kind, lower, &d, err);
+	if (rc >= 0)
+		rc = run_in(b, s, kind, lower, d.tree_fd, sig, ret_exit, err);
+	layer_dir_release(&d);
+	return rc;
+}
+
 int debug_failed_shell(struct build *b, struct error *err)
 {
 	const struct run_state *st = b->failed;
 	struct sandbox_spec s;
+	int code, kind = build_overlay(b, err);
 	_cleanup_strv_ struct strv argv = STRV_INIT;
 	_cleanup_free_ int *lowers = new0(int, st->lower.n_lowers + 1);
+	if (kind < 0)
+		return -1;
 	run_fill_spec(b, st, &s);
 	shell_of(s.argv, &argv);
 	s.argv = &argv;
+	/* Nobody needs what the step left any more: the shell may have it. */
+	if (kind != OVERLAY_KERNEL)
+		return run_in(b, &s, kind, &st->lower,
+		        kind == OVERLAY_COPY ? st->copy.tree_fd : st->dir.tree_fd, NULL, &code,
+		        err);
 	/* What the step left is a layer on top: it stays as it is, whatever the shell does. */
 	for (size_t i = 0; i < st->lower.n_lowers; i++)
 		lowers[i] = st->lower.lowers[i];
 	lowers[st->lower.n_lowers] = st->dir.tree_fd;
 	s.layer_fds = lowers;
 	s.n_layers = st->lower.n_lowers + 1;
-	int code;
 	return run_above(b, &s, &st->lower, st->dir.tree_fd, NULL, &code, err);
 }
 
@@ -184,6 +232,7 @@ static void shell_release(struct shell *s)
 	build_view_release(&s->lower);
 	sandbox_context_free(s->b.sandbox);
 	pool_free(s->b.pool);
+	build_trash_end(&s->b);
 	store_lease_free(s->b.lease);
 	ui_free(s->b.ui);
 	arena_release(&s->b.arena);
@@ -204,6 +253,20 @@ static int open_chain(
 		chain = rootfs_new(&s->b, chain, &d);
 	}
 	return build_view_try(&s->b, chain, ret, err);
+}
+
+/* add_copy - a bind mount without an overlay; the end of the lease throws it away. */
+static int add_copy(
+        struct shell *s, const struct build_view *v, struct sandbox_mount *to, struct error *err)
+{
+	struct layer_dir d = {.fd = -1, .tree_fd = -1};
+	int rc = overlay_copy(&s->b, v, &d, err);
+	if (rc >= 0) {
+		s->fds[s->n_fds++] = to->source_fd = take_fd(&d.tree_fd);
+		to->type = SANDBOX_MOUNT_BIND;
+	}
+	layer_dir_release(&d);
+	return rc < 0 ? -1 : 0;
 }
 
 static int add_mount(struct shell *s, const json_t *m, struct error *err)
@@ -235,10 +298,17 @@ static int add_mount(struct shell *s, const json_t *m, struct error *err)
 		if (rc <= 0)
 			return rc; /* gone: the shell goes without */
 		s->n_views++;
+		int kind = build_overlay(&s->b, err);
+		if (kind < 0 || (kind != OVERLAY_KERNEL && add_copy(s, v, to, err) < 0))
+			return -1;
+		to->source = json_get_str(m, "source");
+		if (kind != OVERLAY_KERNEL) {
+			s->n_mounts++;
+			return 0;
+		}
 		to->type = SANDBOX_MOUNT_ROOTFS_BIND;
 		to->layer_fds = v->lowers;
 		to->n_layers = v->n_lowers;
-		to->source = json_get_str(m, "source");
 		to->discard_writes = !to->read_only;
 	} else {
 		return 0; /* secrets and agents are not kept */
@@ -303,7 +373,7 @@ int build_debug_shell(struct store *store, const json_t *debug, const struct deb
 		        .arch = json_get_str(debug, "arch"),
 		        .mounts = s.mounts,
 		        .n_mounts = s.n_mounts};
-		rc = run_above(&s.b, &spec, &s.lower, -1, o->signal, ret_exit, err);
+		rc = run_new(&s.b, &spec, &s.lower, o->signal, ret_exit, err);
 	}
 	shell_release(&s);
 	return rc < 0 ? -1 : 0;

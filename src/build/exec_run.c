@@ -543,8 +543,7 @@ static int run_step(
         struct build *b, struct run_state *st, struct sandbox_spec *spec, struct error *err)
 {
 	int rc = run_process(b, st->n, spec, err);
-	/* A root of another kind is gone by the time a shell could look at it. */
-	st->failed = rc < 0 && err->class == ERR_BUILD && !spec->has_ready_root;
+	st->failed = rc < 0 && err->class == ERR_BUILD;
 	return rc;
 }
 
@@ -583,6 +582,9 @@ void run_state_free(struct build *b, struct run_state *st)
 	if (st->dir.name)
 		build_trash(b, st->dir.name);
 	layer_dir_release(&st->dir);
+	if (st->copy.name)
+		build_trash(b, st->copy.name);
+	layer_dir_release(&st->copy);
 	close_ptr(&st->owners);
 	build_view_release(&st->lower);
 	run_mounts_release(&st->m);
@@ -612,7 +614,10 @@ static int execute_locked(struct build *b, const struct graph_node *n,
 	struct step_parts sp = {n, parts};
 	why_note(b, n, parts);
 	struct run_state *st = new0(struct run_state, 1);
-	*st = (struct run_state){.n = n, .dir = {.fd = -1, .tree_fd = -1}, .owners = -1};
+	*st = (struct run_state){.n = n,
+	        .dir = {.fd = -1, .tree_fd = -1},
+	        .copy = {.fd = -1, .tree_fd = -1},
+	        .owners = -1};
 	_cleanup_tree_ struct tree t = TREE_INIT;
 	int rc = build_view_open(b, in[0].value, &st->lower, err);
 	if (rc >= 0 && b->single_id)

@@ -19,9 +19,10 @@ struct run_state {
 	const struct graph_node *n;
 	struct run_mounts m;
 	struct build_view lower;
-	struct layer_dir dir; /* its tree is the step's upper directory */
-	int owners;           /* log of owners in single-id mode; else -1 */
-	bool failed;          /* the process began, and did not end well */
+	struct layer_dir dir;  /* its tree is the step's upper directory */
+	struct layer_dir copy; /* without any overlay: its root; else nothing */
+	int owners;            /* log of owners in single-id mode; else -1 */
+	bool failed;           /* the process began, and did not end well */
 };
 void run_state_free(
         struct build *b, struct run_state *st); /* removes the directory; NULL is fine */

@@ -3,6 +3,7 @@
 #include "build/image_rootfs.h"
 
 #include "build/internal.h"
+#include "build/overlay.h"
 #include "build/transfer.h"
 
 struct image_rootfs_private {
@@ -23,6 +24,7 @@ void image_rootfs_free(struct image_rootfs *r)
 	for (size_t i = 0; i < p->b.n_images; i++)
 		build_image_free(p->b.images[i]);
 	free(p->b.images);
+	build_trash_end(&p->b);
 	store_lease_free(p->b.lease);
 	ui_free(p->b.ui);
 	arena_release(&p->b.arena);
@@ -89,6 +91,11 @@ int image_rootfs_open(struct store *s, const struct digest *config, const char *
 	r->sandbox = p->b.sandbox;
 	*ret = r;
 	return 0;
+}
+
+int image_rootfs_overlay(const struct image_rootfs *r, struct error *err)
+{
+	return build_overlay(&r->private->b, err);
 }
 
 int image_rootfs_fetch(

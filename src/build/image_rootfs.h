@@ -8,6 +8,9 @@
 #include "store/store.h"
 #include "tree/view.h"
 
+/* How roots are put together here: by the kernel's overlay, by fuse-overlayfs, or as a copy. */
+enum overlay_kind { OVERLAY_UNKNOWN, OVERLAY_KERNEL, OVERLAY_FUSE, OVERLAY_COPY };
+
 struct image_rootfs {
 	struct store_lease *lease; /* pins the layers; its staging is on their file system */
 	struct treeview view;      /* the layers' manifests, lowest first */
@@ -27,6 +30,8 @@ struct image_rootfs {
  * only the rights and a lease. */
 int image_rootfs_open(struct store *s, const struct digest *config, const char *name,
         const volatile bool *interrupted, struct image_rootfs **ret, struct error *err) must_check;
+/* image_rootfs_overlay - enum overlay_kind; -1: error. */
+int image_rootfs_overlay(const struct image_rootfs *r, struct error *err) must_check;
 /* image_rootfs_fetch - a file from a URL into a sink (not finished). */
 struct sink;
 int image_rootfs_fetch(const struct image_rootfs *r, const char *url, struct sink *to,

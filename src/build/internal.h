@@ -96,7 +96,7 @@ struct build {
 	struct leak_values *leaks; /* of the secrets that were given; NULL: none */
 	bool entered;              /* privileges taken */
 	bool single_id;
-	int overlay;    /* enum build_overlay; under lock */
+	int overlay;    /* enum overlay_kind; under lock */
 	bool told_mode; /* the line about it was printed; under lock */
 
 	struct arena arena;   /* AST, rootfs links */

@@ -10,14 +10,13 @@
 #include <time.h>
 
 #include "build/derive.h"
-#include "layer/layer.h"
-#include "sys/owner_table.h"
+#include "sys/owner.h"
 #include "sys/path.h"
 #include "sys/xattr.h"
 
-/* open_upper - image and upper directory; the folder is opened anew in our mount namespace. */
-static int open_upper(struct store *s, const char *name, struct container **ret,
-        struct image_rootfs **ret_rootfs, struct error *err)
+/* open_files - image and own files; the folder is opened anew in our mount namespace. */
+static int open_files(struct store *s, const char *name, struct container **ret,
+        struct image_rootfs **ret_rootfs, struct container_files *ret_files, struct error *err)
 {
 	_cleanup_(container_freep) struct container *c = NULL;
 	struct digest image;
@@ -32,9 +31,10 @@ static int open_upper(struct store *s, const char *name, struct container **ret,
 	c->dirfd = store_container_open(s, c->id, err);
 	if (c->dirfd < 0)
 		return -1;
-	int upper = container_upper_open(c, *ret_rootfs, err);
+	if (container_files_open(c, *ret_rootfs, ret_files, err) < 0)
+		return -1;
 	*ret = take_ptr(c);
-	return upper;
+	return 0;
 }
 
 /* --- diff ------------------------------------------------------------------------------------ */
@@ -48,6 +48,7 @@ struct change {
 struct diff {
 	const struct treeview *lower;
 	int upper;
+	bool single_id;
 	struct strv queue;
 	struct change *v;
 	size_t n, cap;
@@ -68,10 +69,16 @@ static int hide_child(void *ctx, const struct view_hit *hit)
 	return 0;
 }
 
-static bool same_dir(const struct stat *st, const struct tree_entry *e)
+static bool same_dir(const struct diff *d, int dir, const char *name, const struct stat *st,
+        const struct tree_entry *e)
 {
-	return e->type == TREE_DIR && (st->st_mode & 07777) == e->mode && st->st_uid == e->uid &&
-	       st->st_gid == e->gid && st->st_mtim.tv_sec == e->mtime_sec;
+	struct sys_owner o = {st->st_uid, st->st_gid};
+	if (d->single_id) {
+		o = (struct sys_owner){0, 0};
+		(void)!sys_owner_get(dir, name, &o);
+	}
+	return e->type == TREE_DIR && (st->st_mode & 07777) == e->mode && o.uid == e->uid &&
+	       o.gid == e->gid && st->st_mtim.tv_sec == e->mtime_sec;
 }
 
 static int diff_one(struct diff *d, int dir, const char *name, const char *path, struct error *err)
@@ -88,7 +95,8 @@ static int diff_one(struct diff *d, int dir, const char *name, const char *path,
 		return 0;
 	}
 	bool is_dir = S_ISDIR(st.st_mode);
-	add_change(d, path, below ? 'C' : 'A', is_dir, is_dir && below && same_dir(&st, hit.entry));
+	add_change(d, path, below ? 'C' : 'A', is_dir,
+	        is_dir && below && same_dir(d, dir, name, &st, hit.entry));
 	if (!is_dir)
 		return 0;
 	strv_add(&d->queue, path);
@@ -123,73 +131,63 @@ static int by_path(const void *a, const void *b)
 	return tree_path_cmp(((const struct change *)a)->path, ((const struct change *)b)->path);
 }
 
+static int diff_all(struct diff *d, void (*fn)(void *ctx, char kind, const char *path), void *ctx,
+        struct error *err)
+{
+	int rc = diff_dir(d, "", err);
+	for (size_t i = 0; rc == 0 && i < d->queue.n; i++) {
+		_cleanup_free_ char *path = xstrdup(d->queue.v[i]);
+		rc = diff_dir(d, path, err);
+	}
+	if (d->n)
+		qsort(d->v, d->n, sizeof(*d->v), by_path);
+	for (size_t i = 0; rc == 0 && i < d->n; i++) {
+		const struct change *x = &d->v[i];
+		/* Copied up for the sake of something that is gone again. */
+		bool leaf = i + 1 == d->n || !tree_path_below(d->v[i + 1].path, x->path);
+		if (!(x->same && leaf))
+			fn(ctx, x->kind, x->path);
+	}
+	for (size_t i = 0; i < d->n; i++)
+		free(d->v[i].path);
+	free(d->v);
+	strv_release(&d->queue);
+	return rc;
+}
+
 int container_diff(struct store *s, const char *name,
         void (*fn)(void *ctx, char kind, const char *path), void *ctx, struct error *err)
 {
 	_cleanup_(container_freep) struct container *c = NULL;
 	_cleanup_(image_rootfs_freep) struct image_rootfs *r = NULL;
-	_cleanup_close_ int upper = open_upper(s, name, &c, &r, err);
-	if (upper < 0)
+	_cleanup_(container_files_release) struct container_files f = CONTAINER_FILES_NONE;
+	_cleanup_(container_changes_release) struct container_changes x = CONTAINER_CHANGES_NONE;
+	if (open_files(s, name, &c, &r, &f, err) < 0)
 		return -1;
-	struct diff d = {.lower = &r->view, .upper = upper};
-	int rc = diff_dir(&d, "", err);
-	for (size_t i = 0; rc == 0 && i < d.queue.n; i++) {
-		_cleanup_free_ char *path = xstrdup(d.queue.v[i]);
-		rc = diff_dir(&d, path, err);
-	}
-	if (d.n)
-		qsort(d.v, d.n, sizeof(*d.v), by_path);
-	for (size_t i = 0; rc == 0 && i < d.n; i++) {
-		const struct change *x = &d.v[i];
-		/* Copied up for the sake of something that is gone again. */
-		bool leaf = i + 1 == d.n || !tree_path_below(d.v[i + 1].path, x->path);
-		if (!(x->same && leaf))
-			fn(ctx, x->kind, x->path);
-	}
-	for (size_t i = 0; i < d.n; i++)
-		free(d.v[i].path);
-	free(d.v);
-	strv_release(&d.queue);
-	return rc;
+	bool as_is = container_files_are_plain(c, &f);
+	if (!as_is && container_changes(c, r, &f, false, &x, err) < 0)
+		return -1;
+	struct diff d = {
+	        .lower = &r->view, .upper = as_is ? f.fd : x.fd, .single_id = r->single_id};
+	return diff_all(&d, fn, ctx, err);
 }
 
 /* --- commit ---------------------------------------------------------------------------------- */
 
-/* take_layer - a copy of the upper directory as a layer of im: the container keeps its own, which
- * goes on changing; if it is to be paused, once the copy is made. */
-static int take_layer(const struct image_rootfs *r, struct store *s, const struct container *paused,
-        int upper, struct oci_image *im, struct error *err)
+/* take_layer - what the container changed as a layer of im: the container keeps its own, which goes
+ * on changing. */
+static int take_layer(const struct image_rootfs *r, struct store *s, const struct container *c,
+        const struct container_files *f, bool pause, struct oci_image *im, struct error *err)
 {
-	const struct copy_options all = {.keep_owner = true,
-	        .keep_special = true,
-	        .keep_overlay = true,
-	        .recorded = r->single_id};
-	const struct owner_table none = {0}; /* attributes say all that was kept */
-	_cleanup_free_ char *name = NULL;
-	_cleanup_close_ int staging = -1, tree = -1, hold = -1;
-	_cleanup_tree_ struct tree t = TREE_INIT;
-	struct stat st;
-	if (store_staging_dir(r->lease, &name, &staging, err) < 0)
+	_cleanup_(container_changes_release) struct container_changes x = CONTAINER_CHANGES_NONE;
+	if (container_changes(c, r, f, pause, &x, err) < 0)
 		return -1;
-	int e = sys_mkdir_p(staging, "tree", 0755);
-	tree = e < 0 ? e : sys_open_beneath(staging, "tree", O_RDONLY | O_DIRECTORY, 0);
-	if (tree < 0)
-		return err_sys(err, tree, "cannot make a staging directory");
-	hold = paused ? control_hold(paused, err) : -1;
-	if (hold < -1 || copy_tree(upper, ".", staging, "tree", true, &all, err) < 0)
-		return -1;
-	close_ptr(&hold);
-	if (fstat(upper, &st) < 0 || fchown(tree, st.st_uid, st.st_gid) < 0 ||
-	        fchmod(tree, st.st_mode & 07777) < 0)
-		return err_sys(err, errno, "cannot copy the container's root directory");
-	if (layer_scan_upper(tree, &r->view, r->single_id ? &none : NULL, r->pool, &t, err) < 0)
-		return -1;
-	return image_add_layer(r, s, im, name, &t, tree, err);
+	return image_add_layer(r, s, im, x.name, &x.tree, x.fd, err);
 }
 
 static int commit(const struct image_rootfs *r, struct store *s, const struct container *c,
-        int upper, const struct container_commit_options *o, struct oci_image *im,
-        struct digest *ret_id, struct error *err)
+        const struct container_files *f, const struct container_commit_options *o,
+        struct oci_image *im, struct digest *ret_id, struct error *err)
 {
 	const json_t *config = container_process_config(c);
 	struct timespec ts;
@@ -219,7 +217,7 @@ static int commit(const struct image_rootfs *r, struct store *s, const struct co
 	}
 	if (image_change(im, &o->changes, err) < 0)
 		return -1;
-	int rc = take_layer(r, s, o->pause ? c : NULL, upper, im, err);
+	int rc = take_layer(r, s, c, f, o->pause, im, err);
 	if (rc < 0)
 		return -1;
 	(void)json_get_strv(config, "Entrypoint", &argv);
@@ -240,15 +238,15 @@ int container_commit(struct store *s, const char *name, const struct container_c
 {
 	_cleanup_(container_freep) struct container *c = NULL;
 	_cleanup_(image_rootfs_freep) struct image_rootfs *r = NULL;
-	_cleanup_close_ int upper = open_upper(s, name, &c, &r, err);
+	_cleanup_(container_files_release) struct container_files f = CONTAINER_FILES_NONE;
 	struct digest image;
 	struct oci_image im;
-	if (upper < 0)
+	if (open_files(s, name, &c, &r, &f, err) < 0)
 		return -1;
 	oci_image_init(&im);
 	int rc = container_image(c, &image) ? store_image_config(s, &image, &im, err) : -1;
 	if (rc >= 0)
-		rc = commit(r, s, c, upper, o, &im, ret_id, err);
+		rc = commit(r, s, c, &f, o, &im, ret_id, err);
 	oci_image_release(&im);
 	return rc;
 }
@@ -256,10 +254,14 @@ int container_commit(struct store *s, const char *name, const struct container_c
 int container_export(struct store *s, const char *name, int fd, struct error *err)
 {
 	_cleanup_(container_freep) struct container *c = NULL;
-	struct container_root root = {.fd = -1, .lock = -1};
+	struct container_root root = CONTAINER_ROOT_NONE;
 	if (container_find(s, name, &c, err) < 0 || container_root_snapshot(s, c, &root, err) < 0)
 		return -1;
-	int rc = tar_from_tree(root.fd, ".", "", true, fd, err);
-	container_root_release(&root);
+	const struct copy_options o = {.keep_owner = true,
+	        .keep_special = true,
+	        .recorded = root.single_id,
+	        .owners = &root.owners};
+	int rc = tar_from_tree(root.fd, ".", "", true, &o, fd, err);
+	container_root_release(c, &root);
 	return rc;
 }

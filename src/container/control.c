@@ -198,6 +198,19 @@ int control_hold(const struct container *c, struct error *err)
 	return -2;
 }
 
+pid_t control_pid(int dirfd)
+{
+	struct sockaddr_un a;
+	struct ucred peer = {0};
+	socklen_t n = sizeof(peer);
+	address(dirfd, &a);
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	if (fd < 0 || connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0 ||
+	        getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &n) < 0)
+		return 0;
+	return peer.pid;
+}
+
 static int not_running(const struct container *c, struct error *err)
 {
 	(void)err_set(err, ERR_USAGE, "container %s is not running", c->name);

@@ -38,8 +38,29 @@ static void read_xattrs(int dir, const char *name, struct arena *a, struct tree_
 	}
 }
 
-int copy_describe(int dir, const char *name, struct arena *a, struct stat *ret_st,
-        struct tree_entry *ret, struct error *err)
+static bool holds_record(const struct tree_entry *e)
+{
+	return e->type == TREE_REG || e->type == TREE_DIR;
+}
+
+/* take_record - the owner that the file itself or the table tells; else root's. */
+static void take_record(int dir, const char *name, const struct stat *st,
+        const struct copy_options *o, struct tree_entry *e)
+{
+	struct sys_owner owner = {0, 0};
+	const struct owner_record *r = NULL;
+	if (holds_record(e)) {
+		(void)!sys_owner_get(dir, name, &owner);
+	} else if (o->owners) {
+		r = owner_table_find(o->owners, OWNER_MERGED, st->st_ino);
+		r = r ? r : owner_table_find(o->owners, OWNER_UPPER, st->st_ino);
+	}
+	e->uid = r ? r->uid : owner.uid;
+	e->gid = r ? r->gid : owner.gid;
+}
+
+int copy_describe(int dir, const char *name, const struct copy_options *o, struct arena *a,
+        struct stat *ret_st, struct tree_entry *ret, struct error *err)
 {
 	struct stat st;
 	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
@@ -62,6 +83,8 @@ int copy_describe(int dir, const char *name, struct arena *a, struct stat *ret_s
 		e.link = arena_strndup(a, buf, (size_t)n);
 	}
 	read_xattrs(dir, name, a, &e);
+	if (o->recorded)
+		take_record(dir, name, &st, o, &e);
 	*ret_st = st;
 	*ret = e;
 	return 0;
@@ -79,17 +102,30 @@ static uint32_t mode_of(const struct tree_entry *e, const struct copy_options *o
 	return o->keep_special ? e->mode : e->mode & 01777;
 }
 
-/* set_owner - where only one id exists, files and directories get it on record. */
+/* log_owner - the inode may have been another's before. */
+static int log_owner(
+        int dir, const char *name, uint32_t uid, uint32_t gid, const struct copy_options *o)
+{
+	struct stat st;
+	if (o->owner_log <= 0)
+		return 0;
+	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return -errno;
+	int r = owner_log_append(o->owner_log, OWNER_MERGED, st.st_ino, uid, gid);
+	return r < 0 ? r : owner_log_append(o->owner_log, OWNER_UPPER, st.st_ino, uid, gid);
+}
+
+/* set_owner - where only one id exists it goes on record. */
 static int set_owner(
         int dir, const char *name, const struct tree_entry *e, const struct copy_options *o)
 {
 	uint32_t uid = o->keep_owner ? e->uid : o->uid, gid = o->keep_owner ? e->gid : o->gid;
+	if (o->recorded && !holds_record(e))
+		return log_owner(dir, name, uid, gid, o);
 	if (fchownat(dir, name, uid, gid, AT_SYMLINK_NOFOLLOW | (*name ? 0 : AT_EMPTY_PATH)) == 0)
 		return 0;
 	if (errno != EINVAL || !o->recorded)
 		return -errno;
-	if (e->type != TREE_REG && e->type != TREE_DIR)
-		return 0;
 	return sys_owner_set(dir, name, (struct sys_owner){uid, gid});
 }
 
@@ -305,21 +341,41 @@ static int linked(struct walk *w, const struct stat *st, int dst, const char *na
 	return linkat(dir, base, dst, name, 0) == 0;
 }
 
+/* shared - the file is what the view shows, and has one more name now instead of a copy. */
+static bool shared(const struct copy_options *o, int src, const char *name, int dst, const char *as,
+        const char *rel, const struct stat *st)
+{
+	struct view_hit hit;
+	struct digest now;
+	uint64_t size;
+	if (!S_ISREG(st->st_mode) || !view_lookup(o->same_as, rel, &hit))
+		return false;
+	const struct tree_entry *e = view_content(o->same_as, &hit);
+	if (!e || e->type != TREE_REG || e->size != (uint64_t)st->st_size ||
+	        e->mtime_sec != st->st_mtim.tv_sec ||
+	        e->mtime_nsec != (uint32_t)st->st_mtim.tv_nsec)
+		return false;
+	_cleanup_close_ int fd = sys_open_beneath(src, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
+	if (fd < 0 || layer_hash_fd(fd, &now, &size) < 0 || !digest_eq(&now, &e->sha256) ||
+	        linkat(src, name, dst, as, 0) < 0)
+		return false;
+	const struct owner_record r = {.ino = st->st_ino, .where = OWNER_UPPER};
+	owner_table_put(o->shared, &r);
+	return true;
+}
+
 static int copy_one(struct walk *w, int src, const char *name, int dst, const char *as,
         const char *rel, struct error *err)
 {
 	_cleanup_arena_ struct arena a = ARENA_INIT;
 	struct stat st;
 	struct tree_entry e;
-	if (copy_describe(src, name, &a, &st, &e, err) < 0)
+	if (copy_describe(src, name, w->o, &a, &st, &e, err) < 0)
 		return -1;
 	e.path = *rel ? rel : name;
-	struct sys_owner owner;
-	if (w->o->recorded && sys_owner_get(src, name, &owner) > 0) {
-		e.uid = owner.uid;
-		e.gid = owner.gid;
-	}
 	if (e.type == TREE_SOCK || linked(w, &st, dst, as, rel) > 0)
+		return 0;
+	if (w->o->same_as && shared(w->o, src, name, dst, as, rel, &st))
 		return 0;
 	struct source s = {src, name, e.path};
 	struct copy_content c = {write_file, &s};

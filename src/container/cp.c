@@ -206,15 +206,26 @@ static int transfer(const struct place *from, const struct place *to, const char
 	               : copy_tree(from->dir, from->name, dir, from->base, false, o, err);
 }
 
-static int copy_out(struct container *c, int root, const char *path, const char *dest,
-        const struct container_copy_options *o, bool real_root, struct error *err)
+/* options_in - of what comes from or goes into the container. */
+static struct copy_options options_in(const struct container_root *root)
+{
+	return (struct copy_options){.keep_owner = true,
+	        .keep_special = true,
+	        .recorded = root->single_id,
+	        .owners = &root->owners,
+	        .owner_log = root->owner_log};
+}
+
+static int copy_out(struct container *c, const struct container_root *root, const char *path,
+        const char *dest, const struct container_copy_options *o, bool real_root, struct error *err)
 {
 	_cleanup_(place_release) struct place from = {.dir = -1}, to = {.dir = -1};
-	if (find_inside(c, root, path, o->follow_link, true, &from, err) < 0)
+	if (find_inside(c, root->fd, path, o->follow_link, true, &from, err) < 0)
 		return -1;
+	const struct copy_options in = options_in(root);
 	if (str_eq(dest, "-"))
 		return tar_from_tree(from.dir, from.name, from.base,
-		        from.is_dir && (from.contents || !*from.base), STDOUT_FILENO, err);
+		        from.is_dir && (from.contents || !*from.base), &in, STDOUT_FILENO, err);
 	struct copy_options co = {.uid = geteuid(), .gid = getegid()};
 	/* Only real root can give files away; in a user namespace they would belong to ids that
 	 * the user cannot touch afterwards. */
@@ -224,23 +235,24 @@ static int copy_out(struct container *c, int root, const char *path, const char 
 	return transfer(&from, &to, dest, &co, err);
 }
 
-static int copy_in(struct container *c, int root, const char *source, const char *path,
-        const struct container_copy_options *o, bool single_id, struct error *err)
+static int copy_in(struct container *c, const struct container_root *root, const char *source,
+        const char *path, const struct container_copy_options *o, struct error *err)
 {
 	_cleanup_(place_release) struct place from = {.dir = -1}, to = {.dir = -1};
 	_cleanup_free_ char *shown = xasprintf("%s:%s", c->name, path);
-	if (find_inside(c, root, path, true, false, &to, err) < 0)
+	if (find_inside(c, root->fd, path, true, false, &to, err) < 0)
 		return -1;
+	struct copy_options co = options_in(root);
 	if (str_eq(source, "-")) {
 		if (!to.exists || !to.is_dir)
 			return err_set(err, ERR_USAGE,
 			        "the destination %s must be a directory that exists", shown);
-		return tar_into_root(root, path, STDIN_FILENO, err);
+		return tar_into_root(root->fd, path, &co, STDIN_FILENO, err);
 	}
 	if (find_here(source, o->follow_link, true, &from, err) < 0)
 		return -1;
-	struct copy_options co = {
-	        .keep_owner = o->archive, .keep_special = true, .recorded = single_id};
+	co.keep_owner = o->archive;
+	co.owners = NULL; /* inodes of this machine are no inodes of the container */
 	return transfer(&from, &to, shown, &co, err);
 }
 
@@ -248,13 +260,13 @@ int container_copy_out(struct store *s, const char *name, const char *path, cons
         const struct container_copy_options *o, struct error *err)
 {
 	_cleanup_(container_freep) struct container *c = NULL;
-	struct container_root root = {.fd = -1, .lock = -1};
+	struct container_root root = CONTAINER_ROOT_NONE;
 	bool real_root = geteuid() == 0; /* before a user namespace makes everybody root */
 	if (container_find(s, name, &c, err) < 0 ||
 	        container_root_open(s, c, false, &root, err) < 0)
 		return -1;
-	int rc = copy_out(c, root.fd, path, dest, o, real_root, err);
-	container_root_release(&root);
+	int rc = copy_out(c, &root, path, dest, o, real_root, err);
+	container_root_release(c, &root);
 	return rc;
 }
 
@@ -262,7 +274,7 @@ int container_copy_in(struct store *s, const char *name, const char *source, con
         const struct container_copy_options *o, struct error *err)
 {
 	_cleanup_(container_freep) struct container *c = NULL;
-	struct container_root root = {.fd = -1, .lock = -1};
+	struct container_root root = CONTAINER_ROOT_NONE;
 	if (container_find(s, name, &c, err) < 0)
 		return -1;
 	if (json_get_bool(container_host_config(c), "ReadonlyRootfs", false))
@@ -270,7 +282,7 @@ int container_copy_in(struct store *s, const char *name, const char *source, con
 		        err, ERR_USAGE, "container %s has a read-only root file system", c->name);
 	if (container_root_open(s, c, true, &root, err) < 0)
 		return -1;
-	int rc = copy_in(c, root.fd, source, path, o, root.rootfs && root.rootfs->single_id, err);
-	container_root_release(&root);
+	int rc = copy_in(c, &root, source, path, o, err);
+	container_root_release(c, &root);
 	return rc;
 }

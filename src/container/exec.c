@@ -65,13 +65,12 @@ static void on_winch(int sig)
 static void attend(struct terminal *t, int conn, bool input)
 {
 	struct sigaction sa = {.sa_handler = on_winch}, before;
-	struct strbuf keys = STRBUF_INIT;
 	sigaction(SIGWINCH, &sa, &before);
 	char buf[16 << 10];
 	for (bool over = false; !over;) {
-		short events = (short)(POLLIN | (keys.len ? POLLOUT : 0));
-		struct pollfd p[3] = {{conn, POLLIN, 0}, {terminal_master(t), events, 0},
-		        {input && keys.len < sizeof(buf) ? STDIN_FILENO : -1, POLLIN, 0}};
+		struct pollfd p[3] = {{conn, POLLIN, 0},
+		        {terminal_master(t), terminal_events(t), 0},
+		        {input && terminal_wants_keys(t) ? STDIN_FILENO : -1, POLLIN, 0}};
 		if (resized) {
 			resized = 0;
 			terminal_resize(t);
@@ -83,20 +82,13 @@ static void attend(struct terminal *t, int conn, bool input)
 		}
 		ssize_t n;
 		if (p[2].revents) {
-			n = read(STDIN_FILENO, buf, sizeof(buf));
-			if (n > 0)
-				strbuf_add(&keys, buf, (size_t)n);
-			else if (n == 0)
-				strbuf_addch(&keys, 4);
+			n = terminal_take_keys(t);
+			if (n == 0)
+				terminal_add_key(t, 4);
 			input = n > 0 || (n < 0 && errno == EINTR);
 		}
-		if (p[1].revents & POLLOUT) {
-			n = write(terminal_master(t), keys.buf, keys.len);
-			if (n > 0) {
-				memmove(keys.buf, keys.buf + n, keys.len - (size_t)n);
-				strbuf_truncate(&keys, keys.len - (size_t)n);
-			}
-		}
+		if (p[1].revents & POLLOUT)
+			terminal_type_keys(t);
 		over = p[0].revents != 0;
 		/* All it printed, also when it has ended. */
 		while ((n = read(terminal_master(t), buf, sizeof(buf))) > 0) {
@@ -113,7 +105,6 @@ static void attend(struct terminal *t, int conn, bool input)
 		}
 	}
 	sigaction(SIGWINCH, &before, NULL);
-	strbuf_release(&keys);
 }
 
 static int take_answer(const struct container *c, int conn, int *ret_exit, struct error *err)

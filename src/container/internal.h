@@ -4,9 +4,12 @@
 
 #include <sys/stat.h>
 
+#include "build/fuse_overlay.h"
 #include "build/image_rootfs.h"
+#include "build/terminal.h"
 #include "container/container.h"
 #include "oci/oci.h"
+#include "sys/owner_table.h"
 #include "tree/tree.h"
 
 #define CONTAINER_JSON_MAX ((size_t)16 << 20) /* a command line of control characters, escaped */
@@ -64,14 +67,93 @@ json_t *container_mounts(const struct container_spec *spec, const struct oci_ima
 
 bool container_volume_name_valid(const char *s);
 
+/* --- files.c: what a container has of its own, and its root ------------------------------------
+ */
+
+struct container_files {
+	enum overlay_kind kind;
+	int fd;     /* upper/, or root/ (OVERLAY_COPY) */
+	int owners; /* after container_files_begin in single-id mode: the log `owners`; else -1 */
+};
+#define CONTAINER_FILES_NONE                                                                       \
+	{                                                                                          \
+		.fd = -1, .owners = -1                                                             \
+	}
+/* container_files_open - to look at, while it may run: made where there is nothing yet. */
+int container_files_open(const struct container *c, const struct image_rootfs *r,
+        struct container_files *ret, struct error *err) must_check;
+/* container_files_begin - to be run or written to, under the lock USE: what a killed supervisor
+ * left is put in order, and the kind is what works now. */
+int container_files_begin(const struct container *c, const struct image_rootfs *r,
+        struct container_files *ret, struct error *err) must_check;
+void container_files_release(struct container_files *f);
+/* container_files_are_plain - fd is as the kernel's overlay leaves an upper directory. */
+bool container_files_are_plain(const struct container *c, const struct container_files *f);
+/* container_files_settle - once nobody uses them any more: as if the kernel's overlay had. */
+int container_files_settle(const struct container *c, const struct image_rootfs *r,
+        const struct container_files *f, struct error *err) must_check;
+/* container_made_open - for sandbox_spec.made_fd. */
+int container_made_open(const struct container *c, struct error *err) must_check;
+/* container_owners_load - owners by inode of what cannot hold them itself, as the merged root and
+ * the upper directory number it. r NULL: it runs. */
+int container_owners_load(const struct container *c, const struct image_rootfs *r,
+        const struct container_files *f, struct owner_table *ret, struct error *err) must_check;
+
+/* The whole root, mounted. */
+struct container_mount {
+	int fd;
+	bool attached; /* it stands in our mount tree */
+	int log;       /* owners of files that were copied for it; -1: none */
+	struct fuse_overlay fuse;
+};
+#define CONTAINER_MOUNT_NONE                                                                       \
+	{                                                                                          \
+		.fd = -1, .log = -1, .fuse = FUSE_OVERLAY_NONE                                     \
+	}
+/* container_files_mount - write: f comes from container_files_begin. */
+int container_files_mount(const struct container *c, const struct image_rootfs *r,
+        const struct container_files *f, bool write, struct container_mount *ret,
+        struct error *err) must_check;
+/* container_image_mount - the image alone, read-only; of a copied root what became of it. */
+int container_image_mount(const struct image_rootfs *r, const struct container_files *f,
+        struct container_mount *ret, struct error *err) must_check;
+void container_mount_release(struct container_mount *m);
+
+/* What the container changed, copied into the directory `tree` of the staging directory `name`: an
+ * upper directory of overlayfs' form, and its tree. pause: while they are copied it does not run.
+ */
+struct container_changes {
+	char *name;
+	int fd;
+	struct tree tree;
+};
+#define CONTAINER_CHANGES_NONE                                                                     \
+	{                                                                                          \
+		.name = NULL, .fd = -1                                                             \
+	}
+int container_changes(const struct container *c, const struct image_rootfs *r,
+        const struct container_files *f, bool pause, struct container_changes *ret,
+        struct error *err) must_check;
+void container_changes_release(struct container_changes *x);
+
 /* --- root.c: the file system of a container that does not run ----------------------------------
  */
 
 struct container_root {
 	int fd;                      /* its root directory: look up with sys_open_in_root */
 	struct image_rootfs *rootfs; /* NULL: it runs, fd leads into its own mounts */
+	bool single_id;
+	struct owner_table owners; /* single-id mode */
+	int owner_log;             /* where owners go of what is made; -1: none */
+	struct container_mount mount;
+	struct container_files files;
 	int lock;
 };
+#define CONTAINER_ROOT_NONE                                                                        \
+	{                                                                                          \
+		.fd = -1, .owner_log = -1, .mount = CONTAINER_MOUNT_NONE,                          \
+		.files = CONTAINER_FILES_NONE, .lock = -1                                          \
+	}
 /* container_root_open - mounts it (read-only unless write), with its volumes, or, while it runs,
  * gets the root from its supervisor. */
 int container_root_open(struct store *s, struct container *c, bool write,
@@ -79,29 +161,14 @@ int container_root_open(struct store *s, struct container *c, bool write,
 /* container_root_snapshot - the same read-only and without volumes, also while it runs. */
 int container_root_snapshot(struct store *s, struct container *c, struct container_root *ret,
         struct error *err) must_check;
-void container_root_release(struct container_root *r);
-/* container_upper_open - the upper directory, made with the root's attributes when new. */
-int container_upper_open(
-        const struct container *c, const struct image_rootfs *r, struct error *err) must_check;
+void container_root_release(const struct container *c, struct container_root *r);
 
 /* --- volume.c --------------------------------------------------------------------------------- */
 
 /* container_volume_open - the data directory of an entry of Mounts with Type volume, made and
  * filled from the image at its first use. */
 int container_volume_open(struct store *s, const struct container *c, const struct image_rootfs *r,
-        const json_t *mount, struct error *err) must_check;
-
-/* --- terminal.c ------------------------------------------------------------------------------- */
-
-struct terminal; /* a pty, and our own terminal in raw mode while it lives */
-/* terminal_open - in the devpts of the container with this root; -1: in our own. */
-int terminal_open(
-        int root, bool attach, bool input, struct terminal **ret, struct error *err) must_check;
-void terminal_free(struct terminal *t); /* restores; NULL is fine */
-int terminal_slave(const struct terminal *t);
-void terminal_close_slave(struct terminal *t);
-int terminal_master(const struct terminal *t);
-void terminal_resize(struct terminal *t); /* as large as our own */
+        const struct container_files *f, const json_t *mount, struct error *err) must_check;
 
 /* --- output.c: a stream of the container into its log ------------------------------------------
  */
@@ -168,6 +235,8 @@ int control_ask(int dirfd, enum control_op op, int arg, const int *fds, size_t n
 /* control_hold - the container paused until the returned connection is closed; -1: it does not run.
  * -2: it cannot be paused. */
 int control_hold(const struct container *c, struct error *err) must_check;
+/* control_pid - of the supervisor; 0: there is none. */
+pid_t control_pid(int dirfd);
 
 /* --- copy.c: trees between directories, both reached by descriptor only ------------------------
  */
@@ -178,16 +247,25 @@ struct copy_options {
 	bool keep_special; /* set-id bits, file capabilities, device nodes */
 	bool recorded;     /* single-id mode: owners are in an attribute (sys/owner.h) */
 	bool keep_overlay; /* what overlayfs left in an upper directory: opaque marks */
+	/* With `recorded`, of links, pipes and devices: whose the source's are, by inode (or NULL),
+	 * and a log for those that are made (0 or less: none). */
+	const struct owner_table *owners;
+	int owner_log;
+	/* Files that are as this view has them become further names of the source's inodes, which
+	 * are listed in `shared`; or NULL. */
+	const struct treeview *same_as;
+	struct owner_table *shared;
 };
 /* copy_tree - srcdir/name (no link followed) becomes dstdir/as; a directory is merged into one that
  * is there, whose own owner and mode stay. contents: only what is below name, into the directory
  * dstdir/as, which is there. */
 int copy_tree(int srcdir, const char *name, int dstdir, const char *as, bool contents,
         const struct copy_options *o, struct error *err) must_check;
-/* copy_describe - what dir/name is, no link followed; strings in the arena. */
+/* copy_describe - what dir/name is, no link followed, with the owner on record if o says so;
+ * strings in the arena. */
 struct arena;
-int copy_describe(int dir, const char *name, struct arena *a, struct stat *ret_st,
-        struct tree_entry *ret, struct error *err) must_check;
+int copy_describe(int dir, const char *name, const struct copy_options *o, struct arena *a,
+        struct stat *ret_st, struct tree_entry *ret, struct error *err) must_check;
 /* copy_put - dir/name becomes e, whatever is there; only a directory is never replaced, nor
  * replaces anything but a directory. Files appear whole: `content` writes to a file that is then
  * renamed. */
@@ -204,9 +282,10 @@ int copy_finish_dir(int dir, const char *name, const struct tree_entry *e,
 /* --- tar.c ------------------------------------------------------------------------------------ */
 
 /* tar_from_tree - srcdir/name as `as` (contents: what is below it) to a descriptor. */
-int tar_from_tree(int srcdir, const char *name, const char *as, bool contents, int fd,
-        struct error *err) must_check;
+int tar_from_tree(int srcdir, const char *name, const char *as, bool contents,
+        const struct copy_options *o, int fd, struct error *err) must_check;
 /* tar_into_root - a tar from fd below the directory `path` of root; names are resolved in root. */
-int tar_into_root(int root, const char *path, int fd, struct error *err) must_check;
+int tar_into_root(int root, const char *path, const struct copy_options *o, int fd,
+        struct error *err) must_check;
 
 #endif

@@ -9,50 +9,9 @@
 #include <fcntl.h>
 #include <poll.h>
 
-#include "layer/layer.h"
 #include "sys/mount.h"
 #include "sys/path.h"
 #include "sys/privilege.h"
-
-int container_upper_open(const struct container *c, const struct image_rootfs *r, struct error *err)
-{
-	bool fresh = mkdirat(c->dirfd, "upper", 0755) == 0;
-	if (!fresh && errno != EEXIST)
-		return err_sys(err, errno, "cannot make the upper directory of %s", c->name);
-	_cleanup_close_ int fd = sys_open_beneath(c->dirfd, "upper", O_RDONLY | O_DIRECTORY, 0);
-	if (fd < 0)
-		return err_sys(err, fd, "cannot open the upper directory of %s", c->name);
-	if (fresh && layer_prepare_upper(fd, &r->view, r->single_id, err) < 0)
-		return -1;
-	return take_fd(&fd);
-}
-
-static int mount_overlay(
-        const struct container *c, const struct image_rootfs *r, bool write, struct error *err)
-{
-	_cleanup_close_ int upper = container_upper_open(c, r, err);
-	if (upper < 0)
-		return -1;
-	_cleanup_free_ int *lowers = new0(int, r->n_lowers + 1);
-	_cleanup_free_ char *name = NULL;
-	_cleanup_close_ int work = -1;
-	size_t n = r->n_lowers;
-	if (n)
-		memcpy(lowers, r->lowers, n * sizeof(int));
-	int fd;
-	if (write && n) {
-		if (store_staging_dir(r->lease, &name, &work, err) < 0)
-			return -1;
-		fd = sys_overlay_mount(lowers, n, upper, work, false);
-	} else if (n) {
-		lowers[n++] = upper;
-		fd = sys_overlay_mount(lowers, n, -1, -1, true);
-	} else {
-		/* scratch: what the container has is all there is. */
-		fd = sys_bind_clone(upper, "", false);
-	}
-	return fd < 0 ? err_sys(err, fd, "cannot mount the root of container %s", c->name) : fd;
-}
 
 /* attach_volume - on its target, made where it is missing. A target that leads nowhere sensible is
  * left alone: `start` would say so. */
@@ -69,20 +28,33 @@ static void attach_volume(int root, int volume, const json_t *m, bool write)
 		(void)!sys_mount_attach(mnt, at);
 }
 
-/* attach_volumes - the root must stand in our mount tree for that; `mnt` in the container's folder
- * is a place for it that nobody else sees. */
-static int attach_volumes(struct store *s, const struct container *c, const struct image_rootfs *r,
-        int root, bool write, struct error *err)
+/* attach_root - `mnt` in the container's folder is a place for it that nobody else sees. */
+static int attach_root(const struct container *c, struct container_mount *m, struct error *err)
+{
+	if (m->attached)
+		return 0;
+	if (mkdirat(c->dirfd, "mnt", 0700) < 0 && errno != EEXIST)
+		return err_sys(err, errno, "cannot make a mount point");
+	_cleanup_close_ int at = sys_open_beneath(c->dirfd, "mnt", O_PATH | O_DIRECTORY, 0);
+	int e = at < 0 ? at : sys_mount_attach(m->fd, at);
+	if (e < 0)
+		return err_sys(err, e, "cannot mount the root of container %s", c->name);
+	m->attached = true;
+	return 0;
+}
+
+/* attach_volumes - the root must stand in our mount tree for that. */
+static int attach_volumes(struct store *s, const struct container *c, struct container_root *root,
+        bool write, struct error *err)
 {
 	size_t i;
 	json_t *m, *all = json_get_array(c->config, "Mounts");
-	bool attached = false;
 	json_array_foreach(all, i, m)
 	{
 		const char *type = str_or_empty(json_get_str(m, "Type"));
 		_cleanup_close_ int fd = -1;
 		if (str_eq(type, "volume")) {
-			fd = container_volume_open(s, c, r, m, err);
+			fd = container_volume_open(s, c, root->rootfs, &root->files, m, err);
 			if (fd < 0)
 				return -1;
 		} else if (str_eq(type, "bind")) {
@@ -91,24 +63,15 @@ static int attach_volumes(struct store *s, const struct container *c, const stru
 		}
 		if (fd < 0)
 			continue;
-		if (!attached) {
-			if (mkdirat(c->dirfd, "mnt", 0700) < 0 && errno != EEXIST)
-				return err_sys(err, errno, "cannot make a mount point");
-			_cleanup_close_ int at =
-			        sys_open_beneath(c->dirfd, "mnt", O_PATH | O_DIRECTORY, 0);
-			int e = at < 0 ? at : sys_mount_attach(root, at);
-			if (e < 0)
-				return err_sys(
-				        err, e, "cannot mount the root of container %s", c->name);
-			attached = true;
-		}
-		attach_volume(root, fd, m, write);
+		if (attach_root(c, &root->mount, err) < 0)
+			return -1;
+		attach_volume(root->fd, fd, m, write);
 	}
 	return 0;
 }
 
-static int open_own(struct store *s, struct container *c, bool write, struct container_root *ret,
-        struct error *err)
+static int open_own(struct store *s, struct container *c, bool write, bool locked,
+        struct container_root *ret, struct error *err)
 {
 	struct digest image;
 	if (!container_image(c, &image))
@@ -121,57 +84,86 @@ static int open_own(struct store *s, struct container *c, bool write, struct con
 	c->dirfd = store_container_open(s, c->id, err);
 	if (c->dirfd < 0)
 		return -1;
-	ret->fd = mount_overlay(c, ret->rootfs, write, err);
-	return ret->fd < 0 ? -1 : 0;
+	const struct image_rootfs *r = ret->rootfs;
+	ret->single_id = r->single_id;
+	int rc = (locked ? container_files_begin : container_files_open)(c, r, &ret->files, err);
+	if (rc >= 0 && r->single_id)
+		rc = container_owners_load(c, r, &ret->files, &ret->owners, err);
+	if (rc < 0 || container_files_mount(c, r, &ret->files, write, &ret->mount, err) < 0)
+		return -1;
+	int e = ret->mount.log < 0 ? 0 : owner_log_load(ret->mount.log, 0, &ret->owners);
+	if (e < 0)
+		return err_sys(err, e, "cannot read the owners of files in %s", c->name);
+	ret->owner_log = write ? ret->files.owners : -1;
+	ret->fd = ret->mount.fd;
+	return 0;
 }
 
 static int open_stopped(struct store *s, struct container *c, bool write,
         struct container_root *ret, struct error *err)
 {
-	if (open_own(s, c, write, ret, err) < 0)
+	if (open_own(s, c, write, true, ret, err) < 0)
 		return -1;
-	return attach_volumes(s, c, ret->rootfs, ret->fd, write, err);
+	return attach_volumes(s, c, ret, write, err);
 }
 
 int container_root_snapshot(
         struct store *s, struct container *c, struct container_root *ret, struct error *err)
 {
-	struct container_root r = {.fd = -1, .lock = -1};
-	if (open_own(s, c, false, &r, err) < 0) {
-		container_root_release(&r);
+	struct container_root r = CONTAINER_ROOT_NONE;
+	if (open_own(s, c, false, false, &r, err) < 0) {
+		container_root_release(c, &r);
 		return -1;
 	}
 	*ret = r;
 	return 0;
 }
 
-/* enter - the rights to write files of all the container's ids; open_stopped gets them with the
- * image. */
-static int enter(struct store *s, struct error *err)
+/* enter - the rights to write files of all the container's ids: those of its supervisor, whose
+ * mounts of fuse-overlayfs nobody else may look into. */
+static int enter(
+        struct store *s, struct container *c, struct container_root *ret, struct error *err)
 {
 	struct sys_privilege_info info = {0};
-	if (sys_privilege_entered())
+	int rc = 0;
+	if (!sys_privilege_entered()) {
+		rc = sys_privilege_join(control_pid(c->dirfd));
+		if (rc < 0) {
+			rc = sys_privilege_probe(&info, err);
+			if (rc >= 0)
+				rc = sys_privilege_enter(&info, err);
+			sys_privilege_info_release(&info);
+		}
+		if (rc >= 0)
+			rc = store_reattach(s, err);
+	}
+	if (rc < 0)
+		return -1;
+	ret->single_id = !sys_privilege_can_chown();
+	if (!ret->single_id)
 		return 0;
-	int rc = sys_privilege_probe(&info, err);
-	if (rc >= 0)
-		rc = sys_privilege_enter(&info, err);
-	if (rc >= 0)
-		rc = store_reattach(s, err);
-	sys_privilege_info_release(&info);
-	return rc;
+	if (container_owners_load(c, NULL, &ret->files, &ret->owners, err) < 0)
+		return -1;
+	ret->files.owners = openat(
+	        c->dirfd, "owners", O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (ret->files.owners < 0)
+		return err_sys(err, errno, "cannot write the owners of files in %s", c->name);
+	ret->owner_log = ret->files.owners;
+	return 0;
 }
 
 int container_root_open(struct store *s, struct container *c, bool write,
         struct container_root *ret, struct error *err)
 {
-	struct container_root r = {.fd = -1, .lock = -1};
+	struct container_root r = CONTAINER_ROOT_NONE;
 	r.lock = container_lock_open(c->dirfd, err);
 	int got = r.lock < 0 ? -1 : container_lock_take(r.lock, CONTAINER_LOCK_USE, false);
 	while (got == 0) {
 		if (container_lock_held(r.lock, CONTAINER_LOCK_RUN) &&
 		        control_ask(c->dirfd, CONTROL_ROOT, 0, NULL, 0, &r.fd) >= 0) {
-			if (enter(s, err) < 0) {
-				container_root_release(&r);
+			if (enter(s, c, &r, err) < 0) {
+				close_ptr(&r.fd);
+				container_root_release(c, &r);
 				return -1;
 			}
 			*ret = r;
@@ -185,16 +177,24 @@ int container_root_open(struct store *s, struct container *c, bool write,
 	if (rc >= 0)
 		rc = open_stopped(s, c, write, &r, err);
 	if (rc < 0)
-		container_root_release(&r);
+		container_root_release(c, &r);
 	else
 		*ret = r;
 	return rc < 0 ? -1 : 0;
 }
 
-void container_root_release(struct container_root *r)
+void container_root_release(const struct container *c, struct container_root *r)
 {
-	close_ptr(&r->fd);
+	_cleanup_error_ struct error ignored = ERROR_INIT;
+	if (!r->rootfs)
+		close_ptr(&r->fd); /* else it is the mount's */
+	container_mount_release(&r->mount);
+	/* What fails here is made good when it is begun the next time. */
+	if (r->rootfs && r->lock >= 0 && r->files.fd >= 0)
+		(void)!container_files_settle(c, r->rootfs, &r->files, &ignored);
+	container_files_release(&r->files);
+	owner_table_release(&r->owners);
 	image_rootfs_free(r->rootfs);
 	close_ptr(&r->lock);
-	r->rootfs = NULL;
+	*r = (struct container_root)CONTAINER_ROOT_NONE;
 }

@@ -16,14 +16,12 @@
 #include <sys/vfs.h>
 
 #include "base/log.h"
-#include "layer/layer.h"
 #include "sandbox/sandbox.h"
 #include "sandbox/wire.h"
 #include "sys/path.h"
 
 #define POLL_EACH 64           /* clients, and commands of exec, looked at in a round */
-#define INPUT_MAX (64u << 10)  /* bytes that wait for a program that does not read */
-#define OUTPUT_MAX (64u << 10) /* and for a reader of ours that does not */
+#define OUTPUT_MAX (64u << 10) /* bytes that wait for a reader of ours that does not */
 
 /* A command of `exec` in the container, and who waits for its end. */
 struct exec {
@@ -38,13 +36,14 @@ struct run {
 	struct image_rootfs *rootfs;
 	int lock;
 	bool locked;
+	struct container_files files;
+	struct container_mount mount; /* a root that is no overlay of the kernel's */
 	struct control control;
 	struct sandbox_process proc;
 	int notify; /* end of file: the command was executed */
 	bool started;
 	int64_t started_at;
 	struct terminal *term;
-	struct strbuf input;  /* for the terminal, not yet taken */
 	int log_fd, pipes[2]; /* our ends of stdout and stderr; -1 */
 	int stdin_keep;       /* write end of a standard input that nobody writes to */
 	struct log_stream log[2];
@@ -128,7 +127,7 @@ static int open_mount(
 	}
 	ret->type = SANDBOX_MOUNT_BIND;
 	if (str_eq(type, "volume"))
-		*ret_fd = container_volume_open(r->s, r->c, r->rootfs, m, err);
+		*ret_fd = container_volume_open(r->s, r->c, r->rootfs, &r->files, m, err);
 	else /* trusted-path: -v of the command line that made the container */
 		*ret_fd = open(source, O_PATH | O_CLOEXEC);
 	if (*ret_fd < 0 && !error_is_set(err))
@@ -291,49 +290,77 @@ static int open_stdio(struct run *r, struct stdio *io, struct error *err)
 	return 0;
 }
 
+/* The descriptors of a root, for the spec. */
+struct root {
+	int *lowers;
+	size_t n;
+	int work, made;
+	char *work_name;
+};
+
+static void root_release(struct root *x)
+{
+	free(x->lowers);
+	free(x->work_name);
+	close_ptr(&x->work);
+	close_ptr(&x->made);
+}
+
+/* open_root - an overlay that the step mounts, or a root that is ready. */
+static int open_root(
+        struct run *r, bool read_only, struct root *x, struct sandbox_spec *spec, struct error *err)
+{
+	const struct container_files *f = &r->files;
+	spec->read_only_rootfs = read_only;
+	spec->upper_used = true;
+	spec->single_id = r->rootfs->single_id;
+	spec->owners_fd = f->owners;
+	if (f->kind != OVERLAY_KERNEL) {
+		if (container_files_mount(r->c, r->rootfs, f, true, &r->mount, err) < 0)
+			return -1;
+		x->made = container_made_open(r->c, err);
+		spec->has_ready_root = true;
+		spec->ready_root_fd = f->kind == OVERLAY_COPY ? f->fd : r->mount.fd;
+		spec->made_fd = x->made;
+		/* For the supervisor, to tell inodes by. */
+		spec->upper_fd = spec->work_fd = f->fd;
+		return x->made < 0 ? -1 : 0;
+	}
+	if (store_staging_dir(r->rootfs->lease, &x->work_name, &x->work, err) < 0)
+		return -1;
+	x->n = r->rootfs->n_lowers;
+	x->lowers = new0(int, x->n + 1);
+	memcpy(x->lowers, r->rootfs->lowers, x->n * sizeof(int));
+	if (read_only)
+		x->lowers[x->n++] = f->fd;
+	spec->layer_fds = x->lowers;
+	spec->n_layers = x->n;
+	spec->upper_fd = read_only ? -1 : f->fd;
+	spec->work_fd = read_only ? -1 : x->work;
+	return 0;
+}
+
 static int start_command(struct run *r, struct error *err)
 {
 	const json_t *config = container_process_config(r->c);
 	const json_t *host = container_host_config(r->c);
-	bool ro = json_get_bool(host, "ReadonlyRootfs", false);
-	_cleanup_close_ int upper = container_upper_open(r->c, r->rootfs, err);
-	_cleanup_close_ int work = -1, ours = -1, theirs = -1;
-	_cleanup_free_ char *work_name = NULL;
-	_cleanup_free_ int *lowers = new0(int, r->rootfs->n_lowers + 1);
-	size_t n = r->rootfs->n_lowers;
+	_cleanup_(root_release) struct root root = {.work = -1, .made = -1};
+	_cleanup_close_ int ours = -1, theirs = -1;
 	struct stdio io;
 	int sv[2];
-	if (upper < 0 || store_staging_dir(r->rootfs->lease, &work_name, &work, err) < 0 ||
-	        open_mounts(r, err) < 0 || publish(r, err) < 0)
+	if (container_files_begin(r->c, r->rootfs, &r->files, err) < 0 || open_mounts(r, err) < 0 ||
+	        publish(r, err) < 0)
 		return -1;
 	take_command(r);
-	memcpy(lowers, r->rootfs->lowers, n * sizeof(int));
-	if (ro)
-		lowers[n++] = upper;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv) < 0)
 		return err_sys(err, errno, "cannot make a socket pair");
 	ours = sv[0];
 	theirs = sv[1];
-	_cleanup_close_ int owners = -1;
-	if (r->rootfs->single_id &&
-	        (owners = layer_owner_log(&r->rootfs->view, r->rootfs->fds, err)) < 0)
-		return -1;
-	int rc = open_stdio(r, &io, err);
-	struct sandbox_spec spec = {.layer_fds = lowers,
-	        .n_layers = n,
-	        .upper_fd = ro ? -1 : upper,
-	        .work_fd = ro ? -1 : work,
-	        .upper_used = true,
-	        .read_only_rootfs = ro,
-	        .argv = &r->argv,
+	struct sandbox_spec spec = {.argv = &r->argv,
 	        .env = &r->env,
 	        .cwd = str_or_empty(json_get_str(config, "WorkingDir")),
 	        .user = str_or_empty(json_get_str(config, "User")),
 	        .hostname = json_get_str(config, "Hostname"),
-	        .stdin_fd = io.in,
-	        .stdout_fd = io.out,
-	        .stderr_fd = io.err,
-	        .tty = r->term != NULL,
 	        .insecure = json_get_bool(host, "Privileged", false),
 	        .network = network_of(host),
 	        .extra_hosts = &r->hosts,
@@ -347,9 +374,15 @@ static int start_command(struct run *r, struct error *err)
 	        .arch = json_get_str(json_get_obj(r->c->config, "Strake"), "Arch"),
 	        .bind_writable_hosts = true,
 	        .init = json_get_bool(host, "Init", false),
-	        .single_id = r->rootfs->single_id,
-	        .owners_fd = owners,
 	        .notify_fd = theirs};
+	int rc = open_root(r, json_get_bool(host, "ReadonlyRootfs", false), &root, &spec, err);
+	if (rc < 0)
+		return -1;
+	rc = open_stdio(r, &io, err);
+	spec.stdin_fd = io.in;
+	spec.stdout_fd = io.out;
+	spec.stderr_fd = io.err;
+	spec.tty = r->term != NULL;
 	if (rc >= 0)
 		rc = sandbox_start(r->rootfs->sandbox, &spec, &r->proc, err);
 	for (size_t i = 0; i < ARRAY_SIZE(io.close); i++)
@@ -418,25 +451,12 @@ static bool from_terminal(struct run *r)
 /* from_keyboard - false at its end, of which the program hears as of a typed ^D. */
 static bool from_keyboard(struct run *r)
 {
-	char buf[4096];
-	ssize_t n = read(STDIN_FILENO, buf, sizeof(buf));
+	ssize_t n = terminal_take_keys(r->term);
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR;
-	if (n == 0) {
-		strbuf_addch(&r->input, 4);
-		return false;
-	}
-	strbuf_add(&r->input, buf, (size_t)n);
-	return true;
-}
-
-static void to_terminal(struct run *r)
-{
-	ssize_t n = write(terminal_master(r->term), r->input.buf, r->input.len);
-	if (n <= 0)
-		return;
-	memmove(r->input.buf, r->input.buf + n, r->input.len - (size_t)n);
-	strbuf_truncate(&r->input, r->input.len - (size_t)n);
+	if (n == 0)
+		terminal_add_key(r->term, 4);
+	return n > 0;
 }
 
 static bool from_pipe(struct run *r, int i)
@@ -509,8 +529,9 @@ static int exec_command(struct run *r, const struct control_event *ev, struct sa
 		return -1;
 	(void)json_get_strv(j, "argv", &argv);
 	(void)json_get_strv(j, "env", &env);
-	struct sandbox_spec spec = {.upper_fd = -1,
-	        .work_fd = -1,
+	struct sandbox_spec spec = {/* For the supervisor, to tell inodes by. */
+	        .upper_fd = r->files.fd,
+	        .work_fd = r->files.fd,
 	        .argv = &argv,
 	        .env = &env,
 	        .cwd = str_or_empty(json_get_str(j, "cwd")),
@@ -525,6 +546,8 @@ static int exec_command(struct run *r, const struct control_event *ev, struct sa
 	        .network = network_of(host),
 	        .ulimits = &r->ulimits,
 	        .arch = json_get_str(json_get_obj(r->c->config, "Strake"), "Arch"),
+	        .single_id = r->rootfs->single_id,
+	        .owners_fd = r->files.owners,
 	        .join = r->proc.id};
 	return sandbox_start(r->rootfs->sandbox, &spec, ret, err);
 }
@@ -604,9 +627,11 @@ static void attend(struct run *r)
 		size_t n_clients = MIN(r->control.n_clients, (size_t)POLL_EACH);
 		size_t n_execs = MIN(r->n_execs, (size_t)POLL_EACH);
 		struct pollfd *x = p + P_FIXED + n_clients;
-		bool room = r->input.len < INPUT_MAX;
+		bool room = term && terminal_wants_keys(r->term);
 		bool taken = r->out[0].len < OUTPUT_MAX;
-		short term_events = (short)((taken ? POLLIN : 0) | (r->input.len ? POLLOUT : 0));
+		short term_events = term ? terminal_events(r->term) : 0;
+		if (!taken)
+			term_events &= (short)~POLLIN;
 		p[P_PROC] = (struct pollfd){r->proc.pidfd, POLLIN, 0};
 		p[P_SIGNAL] = (struct pollfd){signal_pipe[0], POLLIN, 0};
 		p[P_NOTIFY] = (struct pollfd){r->notify, POLLIN, 0};
@@ -632,7 +657,7 @@ static void attend(struct run *r)
 		if (p[P_NOTIFY].revents)
 			from_notify(r);
 		if (p[P_TERM].revents & POLLOUT)
-			to_terminal(r);
+			terminal_type_keys(r->term);
 		if (taken && (p[P_TERM].revents & (POLLIN | POLLHUP)) && !from_terminal(r))
 			term = false;
 		if (p[P_KEYS].revents && !from_keyboard(r))
@@ -685,7 +710,6 @@ static void run_release(struct run *r)
 	strv_release(&r->env);
 	strv_release(&r->hosts);
 	strv_release(&r->ulimits);
-	strbuf_release(&r->input);
 	strbuf_release(&r->out[0]);
 	strbuf_release(&r->out[1]);
 	json_decref(r->ports);
@@ -698,6 +722,8 @@ static void run_release(struct run *r)
 	close_ptr(&r->log_fd);
 	close_ptr(&r->stdin_keep);
 	close_ptr(&r->notify);
+	container_mount_release(&r->mount);
+	container_files_release(&r->files);
 	image_rootfs_free(r->rootfs);
 	container_free(r->c);
 	close_ptr(&r->lock);
@@ -740,6 +766,16 @@ static int prepare(struct run *r, const char *id, struct error *err)
 	return r->c->dirfd < 0 ? -1 : control_listen(r->c->dirfd, &r->control, err);
 }
 
+/* put_away - the root, once nothing runs in it: as it would be had the kernel mounted it. */
+static int put_away(struct run *r, struct error *err)
+{
+	if (r->files.fd < 0)
+		return 0;
+	close_ptr(&r->control.root_fd); /* it would keep the mount */
+	container_mount_release(&r->mount);
+	return container_files_settle(r->c, r->rootfs, &r->files, err);
+}
+
 /* finish - see the head of this file. */
 static void finish(struct run *r, int rc, int exit_code, const struct error *err)
 {
@@ -769,14 +805,16 @@ int container_start(struct store *s, const char *id, const struct container_run_
 	struct run r = {.s = s,
 	        .o = o,
 	        .lock = -1,
+	        .files = CONTAINER_FILES_NONE,
+	        .mount = CONTAINER_MOUNT_NONE,
 	        .control = {.listen_fd = -1, .root_fd = -1},
 	        .proc = {.pidfd = -1, .status_fd = -1},
 	        .notify = -1,
-	        .input = STRBUF_INIT,
 	        .out = {STRBUF_INIT, STRBUF_INIT},
 	        .log_fd = -1,
 	        .pipes = {-1, -1},
 	        .stdin_keep = -1};
+	_cleanup_error_ struct error ignored = ERROR_INIT;
 	int exit_code = 0;
 	int rc = prepare(&r, id, err);
 	if (rc >= 0)
@@ -795,6 +833,8 @@ int container_start(struct store *s, const char *id, const struct container_run_
 		if (rc >= 0)
 			say_started(&r); /* it was quick */
 	}
+	if (r.locked && put_away(&r, rc < 0 ? &ignored : err) < 0)
+		rc = -1;
 	if (rc < 0 && exit_code != 126 && exit_code != 127)
 		exit_code = 125;
 	/* The terminal first: whatever comes now may be printed. */

@@ -20,6 +20,7 @@
 
 struct out {
 	struct sink *sink;
+	const struct copy_options *o;
 	int root;
 	const char *prefix; /* of names in the tar; "" none */
 	struct strv queue;
@@ -50,7 +51,7 @@ static int write_one(struct out *o, int dir, const char *name, const char *rel, 
 	_cleanup_arena_ struct arena a = ARENA_INIT;
 	struct stat st;
 	struct tree_entry e;
-	if (copy_describe(dir, name, &a, &st, &e, err) < 0)
+	if (copy_describe(dir, name, o->o, &a, &st, &e, err) < 0)
 		return -1;
 	if (e.type == TREE_SOCK)
 		return 0;
@@ -99,13 +100,16 @@ static int write_dir(struct out *o, const char *rel, struct error *err)
 	return rc;
 }
 
-int tar_from_tree(
-        int srcdir, const char *name, const char *as, bool contents, int fd, struct error *err)
+int tar_from_tree(int srcdir, const char *name, const char *as, bool contents,
+        const struct copy_options *co, int fd, struct error *err)
 {
 	_cleanup_sink_ struct sink *sink = sink_fd(fd, "standard output");
 	_cleanup_close_ int root = -1;
-	struct out o = {
-	        .sink = sink, .root = -1, .prefix = contents ? "" : as, .links = MAP_INIT(free)};
+	struct out o = {.sink = sink,
+	        .o = co,
+	        .root = -1,
+	        .prefix = contents ? "" : as,
+	        .links = MAP_INIT(free)};
 	int rc = write_one(&o, srcdir, name, "", err);
 	if (rc == 0 && o.queue.n) {
 		root = o.root = sys_open_beneath(srcdir, name, O_RDONLY | O_DIRECTORY, 0);
@@ -234,15 +238,14 @@ static int finish_dirs(struct in *in, struct error *err)
 	return 0;
 }
 
-int tar_into_root(int root, const char *path, int fd, struct error *err)
+int tar_into_root(
+        int root, const char *path, const struct copy_options *o, int fd, struct error *err)
 {
 	_cleanup_reader_ struct reader *r = NULL;
 	if (reader_decompress(reader_fd(fd, "standard input"), TAR_MAX, NULL, &r, err) < 0)
 		return -1;
-	struct in in = {.root = root,
-	        .base = path,
-	        .tar = tar_reader_new(r, "standard input"),
-	        .o = {.keep_owner = true, .keep_special = true}};
+	struct in in = {
+	        .root = root, .base = path, .tar = tar_reader_new(r, "standard input"), .o = *o};
 	struct tree_entry e;
 	int rc;
 	while ((rc = tar_reader_next(in.tar, &e, err)) > 0)

@@ -15,7 +15,6 @@
 #include <sys/stat.h>
 
 #include "sys/lock.h"
-#include "sys/mount.h"
 #include "sys/owner.h"
 #include "sys/path.h"
 
@@ -30,15 +29,15 @@ static int take_attributes(int from, int to, bool recorded)
 }
 
 /* fill - data.new from the image's directory at target. */
-static int fill(
-        const struct image_rootfs *r, const char *target, int dir, int fresh, struct error *err)
+static int fill(const struct image_rootfs *r, const struct container_files *f, const char *target,
+        int dir, int fresh, struct error *err)
 {
+	_cleanup_(container_mount_release) struct container_mount image = CONTAINER_MOUNT_NONE;
 	if (!r->n_lowers)
 		return 0;
-	_cleanup_close_ int image = sys_overlay_mount(r->lowers, r->n_lowers, -1, -1, true);
-	if (image < 0)
-		return err_sys(err, image, "cannot mount the image");
-	_cleanup_close_ int src = sys_open_in_root(image, target, O_RDONLY | O_DIRECTORY, 0);
+	if (container_image_mount(r, f, &image, err) < 0)
+		return -1;
+	_cleanup_close_ int src = sys_open_in_root(image.fd, target, O_RDONLY | O_DIRECTORY, 0);
 	if (src < 0) /* the image has nothing there, or no directory */
 		return 0;
 	struct copy_options o = {
@@ -49,7 +48,8 @@ static int fill(
 	return e < 0 ? err_sys(err, e, "cannot set the owner of the volume on %s", target) : 0;
 }
 
-static int make(const struct image_rootfs *r, const char *target, int dir, struct error *err)
+static int make(const struct image_rootfs *r, const struct container_files *f, const char *target,
+        int dir, struct error *err)
 {
 	int e = sys_remove_tree(dir, "data.new");
 	if (e >= 0 && mkdirat(dir, "data.new", 0755) < 0)
@@ -60,7 +60,7 @@ static int make(const struct image_rootfs *r, const char *target, int dir, struc
 		return err_sys(err, fresh, "cannot make the volume on %s", target);
 	if (fchmod(fresh, 0755) < 0)
 		return err_sys(err, errno, "cannot make the volume on %s", target);
-	if (fill(r, target, dir, fresh, err) < 0)
+	if (fill(r, f, target, dir, fresh, err) < 0)
 		return -1;
 	if (renameat(dir, "data.new", dir, "data") < 0)
 		return err_sys(err, errno, "cannot make the volume on %s", target);
@@ -68,7 +68,7 @@ static int make(const struct image_rootfs *r, const char *target, int dir, struc
 }
 
 int container_volume_open(struct store *s, const struct container *c, const struct image_rootfs *r,
-        const json_t *m, struct error *err)
+        const struct container_files *f, const json_t *m, struct error *err)
 {
 	const char *target = str_or_empty(json_get_str(m, "Destination"));
 	const char *name = str_or_empty(json_get_str(m, "Name"));
@@ -89,7 +89,7 @@ int container_volume_open(struct store *s, const struct container *c, const stru
 		return err_sys(err, lock, "cannot lock the volume on %s", target);
 	int fd = sys_open_beneath(dir, "data", O_RDONLY | O_DIRECTORY, 0);
 	if (fd == -ENOENT) {
-		if (make(r, target, dir, err) < 0)
+		if (make(r, f, target, dir, err) < 0)
 			return -1;
 		fd = sys_open_beneath(dir, "data", O_RDONLY | O_DIRECTORY, 0);
 	}

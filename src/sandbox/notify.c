@@ -15,7 +15,10 @@
 #define SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV (1UL << 5)
 #endif
 #ifndef SYS_listxattrat
+#define SYS_setxattrat 463
+#define SYS_getxattrat 464
 #define SYS_listxattrat 465
+#define SYS_removexattrat 466
 #endif
 #ifndef SYS_fchmodat2
 #define SYS_fchmodat2 452
@@ -38,6 +41,19 @@ static const uint16_t asked[] = {
         SYS_llistxattr,
         SYS_flistxattr,
         SYS_listxattrat,
+        SYS_setxattr,
+        SYS_lsetxattr,
+        SYS_fsetxattr,
+        SYS_setxattrat,
+        SYS_getxattr,
+        SYS_lgetxattr,
+        SYS_fgetxattr,
+        SYS_getxattrat,
+        SYS_removexattr,
+        SYS_lremovexattr,
+        SYS_fremovexattr,
+        SYS_removexattrat,
+        SYS_bind,
         SYS_execve,
         SYS_execveat,
         SYS_chroot,
@@ -164,13 +180,13 @@ static int listener(void)
 	return fd < 0 ? -errno : (int)fd;
 }
 
-int notify_send_hello(int sock, int upper_fd, int owners_fd)
+int notify_send_hello(int sock, int upper_fd, int owners_fd, bool shared)
 {
 	/* trusted-path: the step's own /proc, just mounted */
 	_cleanup_close_ int ns = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
 	if (ns < 0)
 		return -errno;
-	struct notify_hello h = {upper_fd >= 0, owners_fd >= 0};
+	struct notify_hello h = {upper_fd >= 0, owners_fd >= 0, shared};
 	int fds[NOTIFY_HELLO_FDS] = {ns};
 	size_t n = 1;
 	if (h.has_upper)

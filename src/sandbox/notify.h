@@ -19,6 +19,7 @@
  * owner log, either of which may be absent. */
 struct notify_hello {
 	uint32_t has_upper, has_owners;
+	uint32_t shared; /* others write to the owner log too */
 };
 enum { NOTIFY_HELLO_FDS = 3 };
 /* then, with the listener: */
@@ -26,7 +27,7 @@ struct notify_user {
 	uint32_t uid, gid, n_groups;
 	uint32_t groups[IDENTITY_GROUPS_MAX];
 };
-int notify_send_hello(int sock, int upper_fd, int owners_fd) must_check; /* -errno */
+int notify_send_hello(int sock, int upper_fd, int owners_fd, bool shared) must_check; /* -errno */
 
 /* notify_begin - load the filter, hand its listener and the user over, wait for the supervisor:
  * from here on the kernel asks it. Closes sock. -errno. */

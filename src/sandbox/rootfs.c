@@ -327,6 +327,9 @@ static int ready_root(struct step *s, struct error *err)
 		if (fd < 0 && fd != -EEXIST)
 			return err_sys(err, fd, "cannot make the mount point /%s", p[i].at.path);
 	}
+	int r = spec->read_only_rootfs ? sys_mount_attr(root, false, MOUNT_ATTR_RDONLY, 0) : 0;
+	if (r < 0)
+		return err_sys(err, r, "cannot make the root file system read-only");
 	s->root_mount = take_fd(&root);
 	return 0;
 }

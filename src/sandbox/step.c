@@ -320,6 +320,15 @@ static int enter_machine(struct step *s, struct error *err)
 	return 0;
 }
 
+/* greet_supervisor - shared: it is one of several, those of `exec`. */
+static int greet_supervisor(struct step *s, bool shared, struct error *err)
+{
+	if (s->supervisor < 0)
+		return 0;
+	int r = notify_send_hello(s->supervisor, s->spec.upper_fd, s->spec.owners_fd, shared);
+	return r < 0 ? err_sys(err, r, "cannot talk to the supervisor of the step") : 0;
+}
+
 static int set_up(struct step *s, int *sock, struct error *err)
 {
 	if (join_cgroup(s, err) < 0 || join_network(s, err) < 0 || new_session(s, err) < 0 ||
@@ -337,12 +346,7 @@ static int set_up(struct step *s, int *sock, struct error *err)
 	int r = s->spec.notify_fd < 0 ? 0 : wire_send(s->spec.notify_fd, "r", 1, &s->root_fd, 1);
 	if (r < 0)
 		return err_sys(err, r, "cannot say that the root file system is ready");
-	if (s->supervisor >= 0) {
-		r = notify_send_hello(s->supervisor, s->spec.upper_fd, s->spec.owners_fd);
-		if (r < 0)
-			return err_sys(err, r, "cannot talk to the supervisor of the step");
-	}
-	return place_stdio(s, sock, err);
+	return greet_supervisor(s, s->spec.upper_used, err) < 0 ? -1 : place_stdio(s, sock, err);
 }
 
 /* join - all namespaces of the target. Nobody inside may look into this process before it has
@@ -368,7 +372,8 @@ static int set_up_joined(struct step *s, int *sock, struct error *err)
 	if (s->root_fd < 0)
 		return err_sys(err, errno, "cannot open the container's root");
 	if (sandbox_user_resolve(s->root_fd, str_or_empty(s->spec.user), &s->user, err) < 0 ||
-	        enter_cwd(s, err) < 0 || step_set_limits(s, err) < 0 || enter_machine(s, err) < 0)
+	        enter_cwd(s, err) < 0 || step_set_limits(s, err) < 0 || enter_machine(s, err) < 0 ||
+	        greet_supervisor(s, true, err) < 0)
 		return -1;
 	return place_stdio(s, sock, err);
 }

@@ -167,7 +167,8 @@ noreturn_ void supervise_main(int sock, bool shared_proc)
 	int r = fds[0] < 0 ? -EBADF : enter(&s, fds[0], shared_proc);
 	close_ptr(&fds[0]);
 	if (r >= 0 && s.owners >= 0)
-		r = owner_log_load(s.owners, OWNER_MERGED, &s.table);
+		r = owner_log_follow(s.owners, OWNER_MERGED, &s.log_at, &s.table);
+	s.shared = hello.shared && s.owners >= 0;
 	if (r < 0 || wire_recv(sock, &user, sizeof(user), &s.listener, 1) <= 0 || s.listener < 0)
 		_exit(1);
 	first_identity(&s, &user);

@@ -18,7 +18,9 @@ struct supervisor {
 	int upper, owners;        /* -1: none */
 	uint64_t root_dev;
 	struct owner_table table;
-	bool chrooted; /* some process called chroot */
+	bool shared;    /* others write to the log as well: */
+	int64_t log_at; /* it is read up to here */
+	bool chrooted;  /* some process called chroot */
 	struct identity *identities;
 	size_t n_identities, cap_identities;
 };
@@ -61,12 +63,18 @@ struct place {
 /* place_find - dirfd and path as the *at calls take them; empty: AT_EMPTY_PATH was given. 0 or
  * -errno. place_leave undoes what it did to find it. */
 int place_find(struct call *c, int dirfd, uint64_t path, bool empty, struct place *ret);
+/* place_of - the same of a path that was read already; "": dirfd itself. */
+int place_of(struct call *c, int dirfd, const char *path, struct place *ret);
 void place_leave(struct call *c, const struct place *p);
 /* place_owner - the recorded owner. 1, or 0: none (0:0). */
 int place_owner(struct call *c, const struct place *p, bool follow, struct sys_owner *ret);
+int fd_owner(const struct supervisor *s, int fd, struct sys_owner *ret); /* or -errno */
 
-/* supervise_create.c: open with O_CREAT, mkdir, symlink, mknod. False: not one of its calls. */
+/* supervise_create.c: open with O_CREAT, mkdir, symlink, mknod, bind. False: not one of its calls.
+ */
 bool answer_creation(struct call *c);
+/* table_sync - before the table is asked: what others have recorded. */
+void table_sync(struct supervisor *s);
 /* owner_record - of what fd (O_PATH will do) refers to. -errno. */
 int owner_record(struct supervisor *s, int fd, struct sys_owner o);
 

@@ -12,7 +12,10 @@
 #include <sys/xattr.h>
 
 #ifndef SYS_listxattrat
+#define SYS_setxattrat 463
+#define SYS_getxattrat 464
 #define SYS_listxattrat 465
+#define SYS_removexattrat 466
 #endif
 #define KEEP UINT32_MAX
 
@@ -40,18 +43,20 @@ void place_leave(struct call *c, const struct place *p)
 int place_find(struct call *c, int dirfd, uint64_t addr, bool empty, struct place *ret)
 {
 	char path[PATH_MAX] = "";
+	int n = addr || !empty ? call_path(c, addr, path) : 0;
+	return n < 0 ? n : !n && !empty ? -ENOENT : place_of(c, dirfd, path, ret);
+}
+
+int place_of(struct call *c, int dirfd, const char *path, struct place *ret)
+{
 	struct place *p = ret;
 	unsigned pid = c->req->pid;
-	int n = addr || !empty ? call_path(c, addr, path) : 0;
+	size_t n = strlen(path);
 	p->follow = p->in_chroot = false;
-	if (n < 0)
-		return n;
-	if (!n && !empty)
-		return -ENOENT;
 	if (!call_alive(c))
 		return -ESRCH;
 	if (path[0] == '/') {
-		memcpy(p->name, path, (size_t)n + 1);
+		memcpy(p->name, path, n + 1);
 	} else {
 		char base[48];
 		if (dirfd == AT_FDCWD)
@@ -66,7 +71,13 @@ int place_find(struct call *c, int dirfd, uint64_t addr, bool empty, struct plac
 
 /* --- the record ------------------------------------------------------------------------------ */
 
-/* table_owner - links, devices and pipes of the root file system. */
+void table_sync(struct supervisor *s)
+{
+	if (s->shared)
+		(void)!owner_log_follow(s->owners, OWNER_MERGED, &s->log_at, &s->table);
+}
+
+/* table_owner - links, devices, pipes and sockets of the root file system. */
 static int table_owner(const struct supervisor *s, const struct stat *st, struct sys_owner *ret)
 {
 	if (S_ISREG(st->st_mode) || S_ISDIR(st->st_mode) || st->st_dev != s->root_dev)
@@ -90,6 +101,7 @@ int place_owner(struct call *c, const struct place *p, bool follow, struct sys_o
 		n = lgetxattr(p->name, SYS_OWNER_XATTR, buf, sizeof(buf)); /* trusted-path: above */
 	if (n >= 0)
 		return sys_owner_parse(buf, (size_t)n, ret);
+	table_sync(c->s);
 	if (!c->s->table.n || fstatat(AT_FDCWD, p->name, &st, follow ? 0 : AT_SYMLINK_NOFOLLOW) < 0)
 		return 0;
 	return table_owner(c->s, &st, ret);
@@ -101,7 +113,7 @@ static void own_fd(char buf[32], int fd)
 	snprintf(buf, 32, "self/fd/%d", fd);
 }
 
-static int fd_owner(const struct supervisor *s, int fd, struct sys_owner *ret)
+int fd_owner(const struct supervisor *s, int fd, struct sys_owner *ret)
 {
 	char name[32], buf[SYS_OWNER_TEXT_MAX];
 	struct stat st;
@@ -153,9 +165,11 @@ int owner_record(struct supervisor *s, int fd, struct sys_owner o)
 	if (st.st_dev != s->root_dev)
 		return 0;
 	r = table_put(s, OWNER_MERGED, st.st_ino, o);
-	if (r >= 0 && s->upper >= 0 && upper_inode(s, fd, &ino) >= 0)
-		r = table_put(s, OWNER_UPPER, ino, o);
-	return r;
+	if (r < 0 || s->upper < 0 || upper_inode(s, fd, &ino) < 0)
+		return r;
+	r = table_put(s, OWNER_UPPER, ino, o);
+	/* The others learn both numbers. */
+	return r >= 0 && s->shared && ino != st.st_ino ? table_put(s, OWNER_MERGED, ino, o) : r;
 }
 
 /* --- chown ----------------------------------------------------------------------------------- */
@@ -163,6 +177,7 @@ int owner_record(struct supervisor *s, int fd, struct sys_owner o)
 static int64_t chown_fd(struct call *c, int fd, uint32_t uid, uint32_t gid)
 {
 	struct sys_owner old = {0, 0};
+	table_sync(c->s);
 	int r = fd_owner(c->s, fd, &old);
 	if (r < 0)
 		return r;
@@ -220,6 +235,7 @@ static void do_move(struct call *c, int dirfd, uint64_t addr)
 	struct stat st;
 	struct sys_owner o;
 	c->go_on = true;
+	table_sync(c->s);
 	if (!c->s->table.n || place_find(c, dirfd, addr, false, &p) < 0)
 		return;
 	/* trusted-path: see above */
@@ -284,7 +300,48 @@ static void do_fstat(struct call *c)
 	do_stat(c, (int)c->req->data.args[0], 0, c->req->data.args[1], AT_EMPTY_PATH);
 }
 
-/* --- listxattr: the record is not the step's business ---------------------------------------- */
+/* --- the record itself is not the step's business -------------------------------------------- */
+
+/* guard_name - what a call says about the attribute that is ours; any other is the kernel's. A step
+ * that changes the name meanwhile in another thread gets at the record, as it can change the owner
+ * of all its files anyway. */
+static void guard_name(struct call *c, uint64_t addr, int answer)
+{
+	char name[PATH_MAX];
+	c->go_on = true;
+	if (call_path(c, addr, name) < 0 || !str_eq(name, SYS_OWNER_XATTR))
+		return;
+	c->go_on = false;
+	c->value = answer;
+}
+
+static bool answer_attributes(struct call *c)
+{
+	const uint64_t *a = (const uint64_t *)c->req->data.args;
+	switch (c->req->data.nr) {
+	case SYS_setxattr:
+	case SYS_lsetxattr:
+	case SYS_fsetxattr:
+		guard_name(c, a[1], -EPERM);
+		return true;
+	case SYS_getxattr:
+	case SYS_lgetxattr:
+	case SYS_fgetxattr:
+	case SYS_removexattr:
+	case SYS_lremovexattr:
+	case SYS_fremovexattr:
+		guard_name(c, a[1], -ENODATA);
+		return true;
+	case SYS_setxattrat:
+		guard_name(c, a[3], -EPERM);
+		return true;
+	case SYS_getxattrat:
+	case SYS_removexattrat:
+		guard_name(c, a[3], -ENODATA);
+		return true;
+	}
+	return false;
+}
 
 static void give_list(struct call *c, uint64_t out, uint64_t size, char *list, size_t n)
 {
@@ -400,5 +457,5 @@ bool answer_files(struct call *c)
 		c->go_on = true;
 		return true;
 	}
-	return answer_lists(c) || answer_creation(c);
+	return answer_lists(c) || answer_attributes(c) || answer_creation(c);
 }

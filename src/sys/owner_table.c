@@ -61,11 +61,11 @@ const struct owner_record *owner_table_find(
 	return r->where ? r : NULL;
 }
 
-int owner_log_load(int fd, uint32_t where, struct owner_table *ret)
+int owner_log_follow(int fd, uint32_t where, int64_t *at, struct owner_table *ret)
 {
 	struct owner_record buf[256];
-	for (off_t at = 0;;) {
-		ssize_t n = pread(fd, buf, sizeof(buf), at);
+	for (;;) {
+		ssize_t n = pread(fd, buf, sizeof(buf), *at);
 		if (n < 0)
 			return -errno;
 		if (n < (ssize_t)sizeof(*buf))
@@ -74,6 +74,12 @@ int owner_log_load(int fd, uint32_t where, struct owner_table *ret)
 		for (size_t i = 0; i < k; i++)
 			if (buf[i].where && (!where || buf[i].where == where))
 				owner_table_put(ret, &buf[i]);
-		at += (off_t)(k * sizeof(*buf));
+		*at += (int64_t)(k * sizeof(*buf));
 	}
+}
+
+int owner_log_load(int fd, uint32_t where, struct owner_table *ret)
+{
+	int64_t at = 0;
+	return owner_log_follow(fd, where, &at, ret);
 }

@@ -29,7 +29,9 @@ void owner_table_release(struct owner_table *t);
 void owner_table_put(struct owner_table *t, const struct owner_record *r);
 const struct owner_record *owner_table_find(
         const struct owner_table *t, enum owner_where where, uint64_t ino);
-/* owner_log_load - the whole log; records of other kinds than `where` are left out (0: all). */
+/* owner_log_load - the whole log; records of other kinds than `where` are left out (0: all).
+ * owner_log_follow - what was added since the last call; *at begins as 0. */
 int owner_log_load(int fd, uint32_t where, struct owner_table *ret) must_check;
+int owner_log_follow(int fd, uint32_t where, int64_t *at, struct owner_table *ret) must_check;
 
 #endif

@@ -33,6 +33,9 @@ struct sys_privilege_info {
 void sys_privilege_info_release(struct sys_privilege_info *i);
 int sys_privilege_probe(struct sys_privilege_info *ret, struct error *err) must_check;
 int sys_privilege_enter(const struct sys_privilege_info *i, struct error *err) must_check;
+/* sys_privilege_join - the user namespace of another process of ours, instead of one of our own,
+ * and a mount namespace. Single-threaded. -errno: nothing has changed. */
+int sys_privilege_join(pid_t pid) must_check;
 bool sys_privilege_entered(void);
 /* sys_privilege_can_chown - does this process have what root needs to give files away and read all
  * of them? More than one id must exist for that as well. */

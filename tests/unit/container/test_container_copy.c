@@ -146,7 +146,8 @@ static enum err_class tar_in(
 		exit(1);
 	sink_free(out);
 	lseek(fd, 0, SEEK_SET);
-	int rc = tar_into_root(root, "/in", fd, &err);
+	const struct copy_options all = {.keep_owner = true, .keep_special = true};
+	int rc = tar_into_root(root, "/in", &all, fd, &err);
 	enum err_class c = rc < 0 ? err.class : ERR_NONE;
 	error_release(&err);
 	close(fd);
