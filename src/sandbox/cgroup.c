@@ -69,10 +69,13 @@ static int own_cgroup(struct error *err)
 	return fd < 0 ? err_sys(err, fd, "cannot open this process's cgroup") : fd;
 }
 
-/* vacate - a cgroup with limited children may hold no process itself. */
+/* vacate - a cgroup with limited children may hold no process itself, or (pids and cpu alone) its
+ * children may hold none. Only the root of all is free of that. */
 static int vacate(int own)
 {
 	_cleanup_free_ char *procs = NULL;
+	if (faccessat(own, "cgroup.type", F_OK, 0) < 0)
+		return errno == ENOENT ? 0 : -errno;
 	if (mkdirat(own, MAIN, 0755) < 0 && errno != EEXIST)
 		return -errno;
 	_cleanup_close_ int leaf = sys_open_beneath(own, MAIN, O_RDONLY | O_DIRECTORY, 0);
@@ -147,13 +150,11 @@ int cgroup_prepare(const struct cgroup_limits *l, struct error *err)
 		return not_delegated(err, "its cgroup is not delegated to this user");
 	if (missing(own, l, &on, err) < 0)
 		return -1;
-	if (!on.len)
-		return 0;
-	int r = put(own, "cgroup.subtree_control", on.buf);
 	/* Again: who was being started meanwhile was in nobody's list. */
+	int r = -EBUSY;
 	for (int tries = 0; r == -EBUSY && tries < 10; tries++) {
 		r = vacate(own);
-		if (r >= 0)
+		if (r >= 0 && on.len)
 			r = put(own, "cgroup.subtree_control", on.buf);
 	}
 	if (r == -EACCES || r == -EPERM)
