@@ -148,19 +148,31 @@ MEASURES = (("Size of the image", "size", size), ("Cold build", "cold", seconds)
             ("Build after an edit", "edit", seconds))
 
 
+TIMES = (
+    "<li>Cold: an empty store. The base images come from a registry on the same machine, other packages "
+    "from Debian's mirrors and the npm registry: their network is in the times.</li>",
+    "<li>After an edit: one line of one source file is changed, and the image built again. "
+    "One measurement each.</li>")
+
+
+def measured(rows):
+    return [m for m in MEASURES if any(getattr(r, m[1] + "1") for r in rows)]
+
+
 def chart(rows, one, many):
     """A table, a row an example, a column a measure, two bars a cell; a column has one scale."""
+    measures = measured(rows)
     yield '<div class="key"><span><i></i>%s</span><span><i class="many"></i>%s</span></div>' % (one, many)
-    yield '<table><colgroup><col class="name"><col><col><col></colgroup>'
+    yield '<table><colgroup><col class="name">%s</colgroup>' % ("<col>" * len(measures))
     yield "<thead><tr><th>Example</th>%s</tr></thead><tbody>" % "".join(
-        "<th>%s</th>" % title for title, _, _ in MEASURES)
+        "<th>%s</th>" % title for title, _, _ in measures)
     longest = {m: max(max(getattr(r, m + "1"), getattr(r, m + "2")) for r in rows) or 1
-               for _, m, _ in MEASURES}
+               for _, m, _ in measures}
     for r in rows:
         note = "tutorial: " + r.claim if r.claim else ""
         yield "<tr><th>%s%s</th>" % (html.escape(r.name),
                                      "<small>%s</small>" % html.escape(note) if note else "")
-        for title, m, show in MEASURES:
+        for title, m, show in measures:
             yield '<td data-head="%s">' % title
             for way, label in (("1", one), ("2", many)):
                 n = getattr(r, m + way)
@@ -179,13 +191,15 @@ def cards(rows):
     """The tutorials' claims, and what became of them."""
     smaller = [r for r in rows if r.size1 > r.size2]
     best = max(rows, key=lambda r: r.size1 / r.size2)
-    cold = [r for r in rows if r.cold2 < r.cold1]
-    edit = [r for r in rows if r.edit2 < r.edit1]
     yield card("“Significantly reduce the size and attack surface of production images”",
                "%d of %d smaller" % (len(smaller), len(rows)),
                "%.1f× in the median; %s× for %s." % (
                    statistics.median(r.size1 / r.size2 for r in rows),
                    "%.0f" % (best.size1 / best.size2), best.name))
+    if len(measured(rows)) < len(MEASURES):
+        return
+    cold = [r for r in rows if r.cold2 < r.cold1]
+    edit = [r for r in rows if r.edit2 < r.edit1]
     yield card("“It takes far less time to complete the entire process”",
                "%d of %d faster, cold" % (len(cold), len(rows)),
                "%s for all in several stages, %s in one. Stages run side by side, but the final "
@@ -201,6 +215,7 @@ def cards(rows):
 def page(rows, date, strake):
     stages = [r for r in rows if r.kind == "stages"]
     order = [r for r in rows if r.kind == "order"]
+    times = len(measured(rows)) == len(MEASURES)
     facts = [date, strake + (" (%s)" % commit() if commit() else ""), *machine()]
     yield '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">'
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -214,18 +229,17 @@ def page(rows, date, strake):
         yield '<div class="cards">%s</div>' % "".join(cards(stages))
         yield "<h2>Sizes and times</h2>"
         yield from chart(stages, "one stage", "several stages")
-    if order:
+    if order and times:
         yield "<h2>The order of the steps</h2>"
         yield ("<p>The same steps in one stage, in two orders: before, all sources are copied ahead of "
                "<code>npm install</code>; after, <code>package.json</code> alone is.</p>")
         yield from chart(order, "before", "after")
     yield "<h2>How it was measured</h2><ul>"
     yield "<li>Size: the bytes of the image's layers, unpacked.</li>"
-    yield ("<li>Cold: an empty store. The base images come from a registry on the same machine, other "
-           "packages from Debian's mirrors and the npm registry: their network is in the times.</li>")
-    yield "<li>After an edit: one line of one source file is changed, and the image built again.</li>"
-    yield ("<li>One measurement each. The bases are made of Debian's packages and called as on Docker "
-           "Hub, so sizes differ from the tutorials', whose own figures stand beneath the names.</li></ul>")
+    if times:
+        yield from TIMES
+    yield ("<li>The bases are made of Debian's packages and called as on Docker Hub, so sizes differ from "
+           "the tutorials', whose own figures stand beneath the names.</li></ul>")
     yield ("<footer>Written by <code>examples/compare</code>. The Dockerfiles: <code>examples/</code>, "
            "whose README also names the examples that are not compared, and why.</footer></html>")
 
