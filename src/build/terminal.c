@@ -143,10 +143,13 @@ void terminal_type_keys(struct terminal *t)
 
 /* --- a command in it ------------------------------------------------------------------------- */
 
+/* copy_some - false at the end. ^C throws away what was there to be read a moment ago. */
 static bool copy_some(int from, int to)
 {
 	char buf[16 << 10];
 	ssize_t n = read(from, buf, sizeof(buf));
+	if (n < 0)
+		return errno == EAGAIN || errno == EINTR;
 	return n > 0 && sys_write_all(to, buf, (size_t)n) >= 0;
 }
 

@@ -153,6 +153,49 @@ static void xattrs(const char *path)
 	printf("%s: %zd\n", path, n);
 }
 
+/* record - what a step can do with the attribute that owners are recorded in. */
+static void record(const char *path)
+{
+	char value[32];
+	int fd = open(path, O_RDWR);
+	say("set", setxattr(path, "user.strake.owner", "5:5", 3, 0));
+	say("fset", fsetxattr(fd, "user.strake.owner", "5:5", 3, 0));
+	say("get", lgetxattr(path, "user.strake.owner", value, sizeof(value)));
+	say("fget", fgetxattr(fd, "user.strake.owner", value, sizeof(value)));
+	say("remove", removexattr(path, "user.strake.owner"));
+	say("other", setxattr(path, "user.strake.other", "5:5", 3, 0));
+	say("get-other", getxattr(path, "user.strake.other", value, sizeof(value)));
+	say("remove-other", lremovexattr(path, "user.strake.other"));
+}
+
+static void *bind_it(void *arg)
+{
+	struct sockaddr_un a = {.sun_family = AF_UNIX}, b = {0};
+	socklen_t n = sizeof(b);
+	int s = socket(AF_UNIX, SOCK_STREAM, 0), t = socket(AF_UNIX, SOCK_STREAM, 0);
+	snprintf(a.sun_path, sizeof(a.sun_path), "%s", (const char *)arg);
+	say("bind", bind(s, (struct sockaddr *)&a, sizeof(a)));
+	say("again", bind(t, (struct sockaddr *)&a, sizeof(a)));
+	say("name", getsockname(s, (struct sockaddr *)&b, &n));
+	printf("%s\n", b.sun_path);
+	a.sun_path[0] = '\0';
+	say("abstract", bind(t, (struct sockaddr *)&a, sizeof(a)));
+	return NULL;
+}
+
+/* make_by_rules - a new file with openat2's rules for the way; then the same name as a link. */
+static void make_by_rules(const char *path)
+{
+	struct {
+		unsigned long long flags, mode, resolve;
+	} how = {O_CREAT | O_RDWR, 0666, 0x08 | 0x04 /* BENEATH, NO_SYMLINKS */};
+	int fd = (int)syscall(437, AT_FDCWD, path, &how, sizeof(how));
+	say("open", fd);
+	say("write", write(fd, "x", 1));
+	say("exists", syscall(437, AT_FDCWD, path, &how, sizeof(how)));
+	say("above", syscall(437, AT_FDCWD, "../out", &how, sizeof(how)));
+}
+
 static void limit(void)
 {
 	struct rlimit l = {1, 1};
@@ -183,6 +226,14 @@ int main(int argc, char **argv)
 		drop((unsigned)atoi(argv[2]), (unsigned)atoi(argv[3]));
 	else if (!strcmp(what, "xattrs"))
 		xattrs(argv[2]);
+	else if (!strcmp(what, "record"))
+		record(argv[2]);
+	else if (!strcmp(what, "bind")) {
+		pthread_t t;
+		if (pthread_create(&t, NULL, bind_it, argv[2]) == 0)
+			pthread_join(t, NULL);
+	} else if (!strcmp(what, "rules"))
+		make_by_rules(argv[2]);
 	else if (!strcmp(what, "limit"))
 		limit();
 	else if (!strcmp(what, "keyring"))

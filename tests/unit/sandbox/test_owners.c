@@ -83,6 +83,39 @@ static void test_hidden(void)
 	        "the limit that holds the identity cannot be changed");
 }
 
+static void test_forged(void)
+{
+	/* Elsewhere it is a name like any other. */
+	if (h_mode == SYS_PRIV_SINGLE)
+		says(h_spec("cd /tmp; echo 1 > f; chown 3:4 f; probe record f; stat -c %u:%g f"),
+		        "set EPERM\nfset EPERM\nget ENODATA\nfget ENODATA\nremove ENODATA\n"
+		        "other ok\nget-other ok\nremove-other ok\n3:4\n",
+		        "the record is neither forged nor read nor removed");
+	says(h_spec("cd /tmp; ln -s a l; chown -h 3:4 l; mkfifo p; chown 5:6 p; rm l p;"
+	            "for i in 1 2 3; do ln -s b m$i; mkfifo q$i; done; stat -c %u:%g m? q? | sort "
+	            "-u"),
+	        "0:0\n", "an inode that had an owner is root's when root makes it anew");
+}
+
+static void test_other_ways(void)
+{
+	says(as("user", "cd /tmp; umask 027; probe bind s; stat -c %u:%g:%a s; probe bind /tmp/t;"
+	                "stat -c %u:%g:%F t"),
+	        "bind ok\nagain EADDRINUSE\nname ok\ns\nabstract ok\n1000:1001:750\n"
+	        "bind ok\nagain EADDRINUSE\nname ok\n/tmp/t\nabstract ok\n1000:1001:socket\n",
+	        "a socket is its user's");
+	says(as("user", "cd /tmp; mkdir d; umask 027; probe rules d/f; stat -c %u:%g:%a:%s d/f;"
+	                "chmod 2755 d; chown :2000 d; probe rules d/g >/dev/null; stat -c %g d/g"),
+	        "open ok\nwrite ok\nexists ok\nabove EXDEV\n1000:1001:640:1\n2000\n",
+	        "openat2 with rules for the way");
+	says(h_spec("mkdir /tmp/g; chown 7:8 /tmp/g; chmod 2775 /tmp/g; cd /tmp/g; echo 1 > f;"
+	            "mkdir d; ln -s f l; mkfifo p; probe bind s >/dev/null; probe rules r "
+	            ">/dev/null;"
+	            "echo 1 > d/e; stat -c %n,%u:%g f d l p s r d/e; echo 2 >> f; cat f"),
+	        "f,0:8\nd,0:8\nl,0:8\np,0:8\ns,0:8\nr,0:8\nd/e,0:8\n1\n2\n",
+	        "root's files have the group of a set-group-id directory at once");
+}
+
 static void test_record(void)
 {
 	struct sys_owner o = {9, 9};
@@ -129,6 +162,8 @@ static void tests(void)
 	test_users();
 	test_setid_program();
 	test_hidden();
+	test_forged();
+	test_other_ways();
 }
 
 int main(int argc, char **argv)
