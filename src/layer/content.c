@@ -90,12 +90,7 @@ int layer_hash_fd(int fd, struct digest *ret, uint64_t *ret_size)
 
 static int changed(const struct content_source *src, struct error *err)
 {
-	if (src->stored) {
-		err_set(err, ERR_INTEGRITY, "%s is damaged in the store", src->shown);
-		return err_hint(err, "run `strake fsck`, then build again");
-	}
-	err_set(err, ERR_INTEGRITY, "%s changed while being read", src->shown);
-	return err_hint(err, "build again when nothing writes to it");
+	return tree_bytes_changed(src->shown, src->stored, err);
 }
 
 static int copy_bytes(

@@ -453,7 +453,7 @@ static int content_of(const struct upper_inode *ino, struct tree_entry *e, struc
 	}
 	if (!ce || !e->has_digest)
 		return err_set(err, ERR_INTERNAL, "%s: its content is not known", e->path);
-	*ret = (struct tar_content){ce->dirfd, ce->src, ce->data};
+	*ret = (struct tar_content){ce->dirfd, ce->src, ce->data, ino->immutable};
 	return 0;
 }
 

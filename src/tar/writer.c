@@ -346,12 +346,6 @@ static int append_file(struct archive *a, const struct tree_entry *e, int treefd
 	return 0;
 }
 
-static int changed(const char *path, struct error *err)
-{
-	(void)err_set(err, ERR_INTEGRITY, "%s changed while being read", path);
-	return err_hint(err, "build again when nothing writes to it");
-}
-
 static int append_content(struct archive *a, const struct tree_entry *e,
         const struct tar_content *c, struct error *err)
 {
@@ -368,18 +362,19 @@ static int append_content(struct archive *a, const struct tree_entry *e,
 	}
 	_cleanup_close_ int fd = sys_open_beneath(c->dirfd, c->path, OPEN_FLAGS, 0);
 	if (fd == -ENOENT || fd == -ELOOP || fd == -ENXIO || fd == -ENOTDIR)
-		return changed(c->path, err);
+		return tree_bytes_changed(c->path, c->stored, err);
 	if (fd < 0)
 		return err_sys(err, fd, "cannot open %s", c->path);
 	if (fstat(fd, &st) < 0)
 		return err_sys(err, errno, "cannot read %s", c->path);
 	if (!S_ISREG(st.st_mode))
-		return changed(c->path, err);
+		return tree_bytes_changed(c->path, c->stored, err);
 	sha256_init(&hash);
 	if (append_bytes(a, e, fd, &hash, &same, err) < 0)
 		return -1;
 	sha256_final(&hash, &got);
-	return same && digest_eq(&got, &e->sha256) ? 0 : changed(c->path, err);
+	return same && digest_eq(&got, &e->sha256) ? 0
+	                                           : tree_bytes_changed(c->path, c->stored, err);
 }
 
 static int write_tree(const struct tree *t, int treefd, const struct tar_content *content,

@@ -30,9 +30,10 @@ struct tar_content {
 	int dirfd; /* -1: data */
 	const char *path;
 	const void *data;
+	bool stored; /* the store's own: nobody may have changed it */
 };
 /* tar_write_contents - the same bytes; the contents of entry i come from content[i]. Each must have
- * the size and the digest that the tree says, else ERR_INTEGRITY "... changed while being read". */
+ * the size and the digest that the tree says, else tree_bytes_changed(). */
 int tar_write_contents(const struct tree *t, const struct tar_content *content, struct sink *out,
         struct error *err) must_check;
 

@@ -324,3 +324,13 @@ void tree_digest(const struct tree *t, struct digest *out)
 		tree_entry_hash(&h, &t->entries[i], t->entries[i].path);
 	sha256_final(&h, out);
 }
+
+int tree_bytes_changed(const char *shown, bool stored, struct error *err)
+{
+	if (stored) {
+		(void)err_set(err, ERR_INTEGRITY, "%s is damaged in the store", shown);
+		return err_hint(err, "run `strake fsck`, then build again");
+	}
+	(void)err_set(err, ERR_INTEGRITY, "%s changed while being read", shown);
+	return err_hint(err, "build again when nothing writes to it");
+}

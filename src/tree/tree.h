@@ -104,4 +104,8 @@ void tree_encode(const struct tree *t, void **ret_buf, size_t *ret_n);
 int tree_decode(
         const void *p, size_t n, const char *what, struct tree *ret, struct error *err) must_check;
 
+/* tree_bytes_changed - the error about a file whose bytes are not what its entry says; stored: it
+ * is the store's, else somebody writes to it. Always -1. */
+int tree_bytes_changed(const char *shown, bool stored, struct error *err);
+
 #endif
