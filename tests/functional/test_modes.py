@@ -160,7 +160,7 @@ RUN test "$(stat -c %u:%g /d/Dockerfile /data /data/l | xargs)" = "5:5 7:8 9:9" 
 @pytest.mark.parametrize("kind", ["copy", "fuse"])
 def test_same_layers_without_the_kernels_overlay(strake, kind):
     if kind == "fuse" and not (shutil.which("fuse-overlayfs") and can_use_fuse(strake)):
-        pytest.skip("no fuse-overlayfs, or no /dev/fuse")
+        pytest.skip("no fuse-overlayfs, or no /dev/fuse for this user (tests/run opens it)")
     text = ROOTS.replace("USER 33:33\nRUN test", "USER 33:33\nRUN chmod 777 /var/tmp 2>/dev/null; test")
     text = text.replace("chmod 711 /\n", "chmod 711 / && mkdir -p /var/tmp && chmod 1777 /var/tmp\n")
     kernel = strake.image(dockerfile=text, name="kernel")
