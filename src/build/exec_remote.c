@@ -188,16 +188,21 @@ static int http_execute(struct build *b, const struct graph_node *n, struct laye
 
 /* --- git ------------------------------------------------------------------------------------- */
 
-static int git_key(struct build *b, const struct graph_node *n, char **ret_commit,
-        struct digest *ret, struct error *err)
+static struct source_git git_source(const struct graph_git *g)
 {
-	const struct graph_git *g = &n->git;
-	struct source_git what = {.url = g->url,
+	return (struct source_git){.url = g->url,
 	        .ref = g->ref,
 	        .subdir = g->subdir,
 	        .checksum = g->checksum,
 	        .keep_git_dir = g->keep_git_dir,
 	        .submodules = g->submodules};
+}
+
+static int git_key(struct build *b, const struct graph_node *n, char **ret_commit,
+        struct digest *ret, struct error *err)
+{
+	const struct graph_git *g = &n->git;
+	struct source_git what = git_source(g);
 	if (source_git_resolve(&what, ret_commit, err) < 0)
 		return -1;
 	struct sha256 h;
@@ -219,12 +224,7 @@ static int git_execute(struct build *b, const struct graph_node *n, struct layer
 	_cleanup_free_ char *commit = NULL;
 	if (git_key(b, n, &commit, ret_key, err) < 0)
 		return -1;
-	struct source_git what = {.url = g->url,
-	        .ref = g->ref,
-	        .subdir = g->subdir,
-	        .checksum = g->checksum,
-	        .keep_git_dir = g->keep_git_dir,
-	        .submodules = g->submodules};
+	struct source_git what = git_source(g);
 	return source_git_checkout(&what, commit, dir->tree_fd, err);
 }
 

@@ -148,8 +148,10 @@ not_it:
 	return 0;
 }
 
-/* A blob of the layer whose bytes are here and right. want < 0: any compression. 1 found. */
-static int find_blob(struct store *s, const struct digest *diff_id, int want,
+/* pick_blob - the first blob of the layer that `is` one. want < 0: any compression. 1 found. */
+static int pick_blob(struct store *s, const struct digest *diff_id, int want,
+        int (*is)(struct store *, const struct digest *, const struct oci_descriptor *,
+                struct error *),
         struct oci_descriptor *ret, struct error *err)
 {
 	struct oci_descriptor *v = NULL;
@@ -159,8 +161,8 @@ static int find_blob(struct store *s, const struct digest *diff_id, int want,
 	int found = 0;
 	for (size_t i = 0; i < n; i++) {
 		bool fits = want < 0 || export_media_compression(v[i].media_type) == (unsigned)want;
-		if (found == 0 && fits && store_blob_has(s, &v[i].digest, NULL)) {
-			found = blob_is_layer(s, diff_id, &v[i], err);
+		if (found == 0 && fits) {
+			found = is(s, diff_id, &v[i], err);
 			if (found == 1)
 				oci_descriptor_copy(ret, &v[i]);
 		}
@@ -170,28 +172,32 @@ static int find_blob(struct store *s, const struct digest *diff_id, int want,
 	return found;
 }
 
+static int here_and_right(struct store *s, const struct digest *diff_id,
+        const struct oci_descriptor *blob, struct error *err)
+{
+	return store_blob_has(s, &blob->digest, NULL) ? blob_is_layer(s, diff_id, blob, err) : 0;
+}
+
+static int seen_before(struct store *s, const struct digest *diff_id,
+        const struct oci_descriptor *blob, struct error *err)
+{
+	struct digest key;
+	_cleanup_free_ char *text = NULL;
+	verified_key(diff_id, &blob->digest, &key);
+	return store_record_get(s, RECORD_VERIFIED, &key, &text, err);
+}
+
+/* A blob of the layer whose bytes are here and right. */
+static int find_blob(struct store *s, const struct digest *diff_id, int want,
+        struct oci_descriptor *ret, struct error *err)
+{
+	return pick_blob(s, diff_id, want, here_and_right, ret, err);
+}
+
 int export_known_blob(struct store *s, const struct digest *diff_id, enum compression c,
         struct oci_descriptor *ret, struct error *err)
 {
-	struct oci_descriptor *v = NULL;
-	size_t n = 0;
-	if (store_layer_blobs(s, diff_id, &v, &n, err) < 0)
-		return -1;
-	int found = 0;
-	for (size_t i = 0; i < n; i++) {
-		struct digest key;
-		_cleanup_free_ char *text = NULL;
-		verified_key(diff_id, &v[i].digest, &key);
-		if (found == 0 && export_media_compression(v[i].media_type) == c)
-			found = store_record_get(s, RECORD_VERIFIED, &key, &text, err);
-		if (found == 1) {
-			oci_descriptor_copy(ret, &v[i]);
-			found = 2;
-		}
-		oci_descriptor_release(&v[i]);
-	}
-	free(v);
-	return MIN(found, 1);
+	return pick_blob(s, diff_id, (int)c, seen_before, ret, err);
 }
 
 /* --- the tar of a layer ---------------------------------------------------------------------- */
