@@ -20,12 +20,21 @@
 #include <time.h>
 
 #define CHILD_STACK (64 * 1024)
+/* ThreadSanitizer takes every clone for a fork, and makes of a child in our memory a parent whose
+ * locks it no longer sees. */
+#ifdef __SANITIZE_THREAD__
+#define SPAWN_CLONE CLONE_VFORK
+#define SPAWN_MAP MAP_SHARED
+#else
+#define SPAWN_CLONE (CLONE_VM | CLONE_VFORK)
+#define SPAWN_MAP MAP_PRIVATE
+#endif
 
 struct plan {
 	const struct sys_spawn *s;
 	char *const *env;
 	pid_t parent;
-	int error;   /* written by the child */
+	int *error;  /* written by the child; shared with it */
 	int *copies; /* n_keep + 3 slots: descriptors moved out of the way */
 };
 
@@ -93,7 +102,7 @@ static int child_main(void *arg)
 		execve(p->s->path, (char *const *)p->s->argv, p->env);
 		r = -errno;
 	}
-	p->error = r;
+	*p->error = r;
 	return 127; /* clone() turns it into the exit status */
 }
 
@@ -105,20 +114,21 @@ int sys_spawn(const struct sys_spawn *s, pid_t *ret_pid, int *ret_pidfd)
 	if (s->n_keep > 4096)
 		return -EINVAL;
 	_cleanup_free_ int *copies = new0(int, s->n_keep + 3);
-	struct plan p = {s, s->env ? (char *const *)s->env : minimal_env, getpid(), 0, copies};
 	/* A page of its own rather than our stack: the vfork child must not scribble over frames.
 	 */
 	char *stack = mmap(NULL, CHILD_STACK, PROT_READ | PROT_WRITE,
-	        MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+	        SPAWN_MAP | MAP_ANONYMOUS | MAP_STACK, -1, 0);
 	if (stack == MAP_FAILED)
 		return -errno;
+	int *error = (int *)(void *)stack; /* its far end */
+	struct plan p = {s, s->env ? (char *const *)s->env : minimal_env, getpid(), error, copies};
 	sigset_t all, old;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	int pidfd = -1;
 	int pid = clone(child_main, stack + CHILD_STACK,
-	        CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD | s->namespaces, &p, &pidfd);
-	int r = pid < 0 ? -errno : p.error;
+	        SPAWN_CLONE | CLONE_PIDFD | SIGCHLD | s->namespaces, &p, &pidfd);
+	int r = pid < 0 ? -errno : *error;
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	munmap(stack, CHILD_STACK);
 	if (pid >= 0 && r < 0) {
