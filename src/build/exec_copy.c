@@ -338,6 +338,9 @@ static int make_copy(struct build *b, const struct graph_node *n, const struct s
 	rc = publish_layer(
 	        b, dir.name, &t, dir.tree_fd, keys, n_keys, &sp, started, &in[0], ret, err);
 out:
+	for (size_t i = 0; rc < 0 && c->from_stage && i < n->n_inputs; i++)
+		if (n->inputs[i] != GRAPH_NONE && b->graph->nodes[n->inputs[i]]->op != GRAPH_LOCAL)
+			rootfs_blame(b, in[i].value, err);
 	layer_dir_release(&dir);
 	build_view_release(&lower);
 	return rc;

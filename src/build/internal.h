@@ -38,6 +38,7 @@ struct rootfs {
 	int64_t created_sec, created_nsec;
 	struct build_image *image; /* links of a base image; NULL for built layers */
 	bool from_base;
+	bool verified; /* by rootfs_blame; under the lock */
 	size_t depth;
 	const struct store_layer
 	        *layer; /* once opened, loaded and pinned; under the build's lock */
@@ -183,6 +184,9 @@ const struct rootfs *rootfs_new(
 const struct rootfs *rootfs_from_image(struct build *b, struct build_image *im);
 /* rootfs_key - the chain's key on top of parent_key with one more layer of tree digest t. */
 void rootfs_key(const struct digest *parent_key, const struct digest *tree, struct digest *ret);
+/* rootfs_blame - something failed on what it read of these layers: those that are damaged are set
+ * aside, and solving again makes or fetches them anew. */
+void rootfs_blame(struct build *b, const struct rootfs *chain, const struct error *err);
 /* build_view_open - every layer there, unpacked and loaded; chain NULL: empty. */
 int build_view_open(struct build *b, const struct rootfs *chain, struct build_view *ret,
         struct error *err) must_check;

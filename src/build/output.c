@@ -940,6 +940,11 @@ int build_outputs(struct build *b, const struct solve_output *outputs, struct er
 	}
 	if (rc >= 0)
 		rc = make_outputs(b, v, tops, err);
+	/* A file that COPY --from linked is as damaged where it came from: all at once, or the same
+	 * would come of it again. */
+	for (size_t i = 0; rc < 0 && b->lost && i < b->graph->n_nodes; i++)
+		if (b->graph->nodes[i]->op != GRAPH_LOCAL)
+			rootfs_blame(b, outputs[i].value, err);
 	if (rc < 0)
 		ui_step_error(b->ui, UI_EXPORT, err->msg);
 	else

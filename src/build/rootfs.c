@@ -1,6 +1,8 @@
 /* build/rootfs.c - chains of layers: making links, keys, and opening the merged view. */
 #include "build/cache.h"
 
+#include <errno.h>
+
 const struct rootfs *rootfs_new(
         struct build *b, const struct rootfs *parent, const struct digest *diff_id)
 {
@@ -142,4 +144,25 @@ int build_view_open(
 		return err_hint(err, "run the build again; `strake fsck` tells what happened");
 	}
 	return rc < 0 ? -1 : 0;
+}
+
+void rootfs_blame(struct build *b, const struct rootfs *chain, const struct error *err)
+{
+	if (err->class != ERR_INTEGRITY && err->errnum != ENOENT && err->errnum != ENOTDIR &&
+	        err->errnum != ELOOP && err->errnum != EIO)
+		return;
+	for (struct rootfs *r = (struct rootfs *)chain; r; r = (struct rootfs *)r->parent) {
+		_cleanup_error_ struct error e = ERROR_INIT;
+		const struct store_layer *l;
+		pthread_mutex_lock(&b->lock);
+		bool verified = r->verified;
+		r->verified = true;
+		pthread_mutex_unlock(&b->lock);
+		if (verified || store_layer_get(b->store, b->lease, &r->diff_id, 0, &l, &e) <= 0 ||
+		        store_layer_verify(b->store, &r->diff_id, &e) != 0)
+			continue;
+		pthread_mutex_lock(&b->lock);
+		b->lost = true;
+		pthread_mutex_unlock(&b->lock);
+	}
 }

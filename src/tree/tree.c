@@ -329,7 +329,7 @@ int tree_bytes_changed(const char *shown, bool stored, struct error *err)
 {
 	if (stored) {
 		(void)err_set(err, ERR_INTEGRITY, "%s is damaged in the store", shown);
-		return err_hint(err, "run `strake fsck`, then build again");
+		return err_hint(err, "build again: what is damaged is set aside");
 	}
 	(void)err_set(err, ERR_INTEGRITY, "%s changed while being read", shown);
 	return err_hint(err, "build again when nothing writes to it");

@@ -177,6 +177,19 @@ def test_damaged_files_are_found_on_export(strake, user):
         assert result.err.count("was set aside") == 1, result
         if "tar=false" in form:
             assert oci.open_layout(target).file("numbers") == wanted
+    # one that is read for another layer
+    strake.write("copy", "FROM busybox AS a\nRUN seq 1 3000 >/numbers\nFROM scratch\n"
+                 "COPY --from=a /numbers /n\n")
+    for how in ("flip", "truncate", "delete"):
+        strake.build("-t", "x")
+        hit(how)
+        target = strake.path(how)
+        result = strake.build("-f", strake.context + "/copy", "--label", "how=" + how, "-o",
+                              "type=oci,tar=false,dest=" + target)
+        assert result.err.count("was set aside") == 1, result
+        assert oci.open_layout(target).file("n") == wanted
+        # Made anew, it is another layer to the next COPY, which has to read it.
+        strake.run("prune", "--all")
     strake.build("-t", "x")
     hit("flip")
     result = strake.run("build", *strake.bases(["busybox"]), "-o", "type=docker,dest=-",
