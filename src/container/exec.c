@@ -4,13 +4,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/vfs.h>
 
 #include "sandbox/wire.h"
 #include "sys/path.h"
+#include "sys/privilege.h"
 
 static int make_env(const struct container *c, const struct container_exec *x, struct strv *ret,
         struct error *err)
@@ -137,6 +140,11 @@ int container_exec(
 		return -1;
 	/* A container that does not run is told of below. */
 	(void)!control_ask(c->dirfd, CONTROL_ROOT, 0, NULL, 0, &root);
+	/* Through fuse-overlayfs the container's devpts is to be found from its own user namespace
+	 * alone; without it the terminal is one that its programs find no name for. */
+	struct statfs fs;
+	if (x->tty && root >= 0 && fstatfs(root, &fs) == 0 && fs.f_type == FUSE_SUPER_MAGIC)
+		(void)!sys_privilege_join(control_pid(c->dirfd));
 	if (x->tty && terminal_open(root, !x->detach, x->interactive && !x->detach, &t, err) < 0)
 		return -1;
 	int slave = t ? terminal_slave(t) : -1;
