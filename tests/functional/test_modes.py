@@ -4,11 +4,13 @@ the same image in each."""
 import io
 import os
 import shutil
+import subprocess
 import tarfile
 import tempfile
 
 import pytest
 
+import oci
 from conftest import IS_ROOT, Strake, User, remove_tree
 from test_debian import online  # noqa: F401 (a fixture)
 
@@ -139,7 +141,38 @@ def test_without_namespaces(each):
     each(errors, ["none"])
 
 
-ROOTS = """FROM busybox AS other
+def test_user_namespaces_switched_off(each):
+    """By the sysctl, in a user namespace that stands for the machine."""
+    off = ["unshare", "--map-root-user", "--map-auto", "sh", "-c",
+           "echo 0 >/proc/sys/user/max_user_namespaces && "
+           "exec setpriv --reuid 1000 --regid 1000 --clear-groups \"$@\"", "sh"]
+
+    def refused(strake):
+        home = strake.mkdir("theirs")
+        os.chmod(home, 0o777)
+        env = {**strake.env, "HOME": home, "STRAKE_STORE": home + "/s", "TMPDIR": home, "XDG_RUNTIME_DIR": home}
+
+        def run(*args):
+            return subprocess.run([*off, strake.binary, *args], env=env, cwd=strake.dir, capture_output=True,
+                                  text=True, **strake.user.arguments)
+        assert "user namespaces are switched off (user.max_user_namespaces is 0)" in run("info").stdout
+        build = ("build", *strake.bases(["busybox"]), "-o", "type=oci,tar=false,dest=%s/out" % home,
+                 strake.context)
+        strake.dockerfile(COPIES.replace("RUN_OR_NOT\n", ""))
+        result = run(*build)
+        assert result.returncode == 0, result
+        tree = contents(oci.open_layout(home + "/out").tree())
+        strake.dockerfile(COPIES.replace("RUN_OR_NOT", "RUN id"))
+        result = run(*build)
+        assert result.returncode == 1 and "hint: sudo sysctl -w user.max_user_namespaces=" in result.stderr, result
+        assert run("fsck").returncode == 0
+        strake.dockerfile(COPIES.replace("RUN_OR_NOT\n", ""))
+        assert contents(strake.image().tree()) == tree
+    each(refused, [KINDS[1] if IS_ROOT else "self"])
+
+
+# (alpine's applets are symlinks: a copy has busybox's binary once for each of its hard links)
+ROOTS = """FROM alpine AS other
 RUN echo hi >/bindme && mkdir /old && echo 1 >/old/a && echo 2 >/old/b && echo keep >/file && ln /file /hard
 FROM other
 RUN echo >>/etc/passwd && mkdir -p /data && chown 7:8 /data && touch /data/f && ln -s f /data/l && \
@@ -163,10 +196,10 @@ def test_same_layers_without_the_kernels_overlay(strake, kind):
         pytest.skip("no fuse-overlayfs, or no /dev/fuse for this user (tests/run opens it)")
     text = ROOTS.replace("USER 33:33\nRUN test", "USER 33:33\nRUN chmod 777 /var/tmp 2>/dev/null; test")
     text = text.replace("chmod 711 /\n", "chmod 711 / && mkdir -p /var/tmp && chmod 1777 /var/tmp\n")
-    kernel = strake.image(dockerfile=text, name="kernel")
+    kernel = strake.image(dockerfile=text, name="kernel", bases=["alpine"])
     strake.env["STRAKE_STORE"] = strake.store = os.path.join(strake.dir, "store2")
     strake.env["STRAKE_OVERLAY"] = kind
-    other = strake.image(dockerfile=text, name="other")
+    other = strake.image(dockerfile=text, name="other", bases=["alpine"])
     assert len(kernel.layers) == len(other.layers)
     assert contents(kernel.tree()) == contents(other.tree())
     # (fuse-overlayfs gives copied-up directories a new date, so that they are in layers unchanged)
