@@ -496,19 +496,23 @@ def test_signals_at_any_moment(strake):
 
 # --- F14: clocks ---------------------------------------------------------------------------------
 
-def test_clocks(strake):
+def fake_clock(**more):
+    """The environment of a process whose clock is not the machine's."""
     library = glob.glob("/usr/lib/*/faketime/libfaketime.so.1")
     if not library:
         pytest.skip("libfaketime is not installed")
+    return {"LD_PRELOAD": library[0], "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "ASAN_OPTIONS": "exitcode=99:verify_asan_link_order=0:detect_leaks=0", **more}
+
+
+def test_clocks(strake):
     fill(strake)
     strake.build("-t", "kept")
     wanted = contents(strake.image(name="wanted"))
     ids = strake.run("images", "-q", "--no-trunc").out
 
     def at(when, *args):
-        env = {"LD_PRELOAD": library[0], "FAKETIME": when, "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-               "ASAN_OPTIONS": "exitcode=99:verify_asan_link_order=0:detect_leaks=0"}
-        return strake.build(*args, env=env)
+        return strake.build(*args, env=fake_clock(FAKETIME=when))
 
     clocks = ["-10y", "+10y", "@1970-01-02 00:00:00", "@2039-01-01 00:00:00"]
     for when in clocks if FULL else chance().sample(clocks, 1):
@@ -525,9 +529,6 @@ def test_clocks(strake):
 
 
 def test_clock_that_jumps_back_during_a_build(strake):
-    library = glob.glob("/usr/lib/*/faketime/libfaketime.so.1")
-    if not library:
-        pytest.skip("libfaketime is not installed")
     strake.dockerfile("FROM busybox\nRUN echo a >/a\nRUN echo hold''ing; sleep 1\nRUN echo b >/b\n"
                       "LABEL c=d\n")
     for when in ["-10y", "@1970-01-02 00:00:00"] if FULL else ["-10y"]:
@@ -535,9 +536,7 @@ def test_clock_that_jumps_back_during_a_build(strake):
         process = strake.popen(
             "build", "--progress=plain", "--no-cache", *strake.bases(["busybox"]), "-t", "x",
             strake.context, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-            env={"LD_PRELOAD": library[0], "FAKETIME_TIMESTAMP_FILE": clock,
-                 "FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-                 "ASAN_OPTIONS": "exitcode=99:verify_asan_link_order=0:detect_leaks=0"})
+            env=fake_clock(FAKETIME_TIMESTAMP_FILE=clock, FAKETIME_NO_CACHE="1"))
         wait_for_line(process, b" holding")
         strake.write("clock", when, root=strake.mkdir("out"))
         said = process.communicate(timeout=120)[1]
