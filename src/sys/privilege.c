@@ -382,9 +382,10 @@ static int enter_subid(const struct sys_privilege_info *i, struct error *err)
  * anywhere. */
 static bool helpers_work(struct sys_privilege_info *i)
 {
+	if (cap_get_bound(CAP_SYS_ADMIN) == CAP_SET)
+		return true;
 	_cleanup_free_ char *helper = sys_find_program("newuidmap");
-	if (cap_get_bound(CAP_SYS_ADMIN) == CAP_SET ||
-	        (helper && getxattr(helper, "security.capability", NULL, 0) > 0))
+	if (!helper || getxattr(helper, "security.capability", NULL, 0) > 0)
 		return true;
 	int status = 1;
 	pid_t pid = fork();
