@@ -227,7 +227,7 @@ def page(rows, date, strake):
     yield '<p class="facts">%s</p>' % "\n".join("<span>%s</span>" % html.escape(f) for f in facts)
     if stages:
         yield '<div class="cards">%s</div>' % "".join(cards(stages))
-        yield "<h2>Sizes and times</h2>"
+        yield "<h2>Sizes%s</h2>" % (" and times" if times else "")
         yield from chart(stages, "one stage", "several stages")
     if order and times:
         yield "<h2>The order of the steps</h2>"
@@ -262,9 +262,11 @@ def main():
     if args.readme:
         with open(args.readme, encoding="utf-8") as f:
             text = f.read()
-        table = "\n".join(markdown([r for r in rows if r.kind == "stages"]))
-        block = "<!-- examples/compare -->\nSizes of the images, measured on %s:\n\n%s\n<!-- end -->" % (
-            date, table)
+        stages = [r for r in rows if r.kind == "stages"]
+        times = ", with the build times, cold and after an edit" if len(measured(stages)) > 1 else ""
+        block = ("<!-- examples/compare -->\nSizes of the images, measured on %s; as a "
+                 "[chart](docs/examples/compare.html)%s:\n\n%s\n<!-- end -->" % (
+                     date, times, "\n".join(markdown(stages))))
         text, n = re.subn(r"<!-- examples/compare -->.*?<!-- end -->", lambda _: block, text, flags=re.S)
         if n != 1:
             raise SystemExit("%s: no markers for the table" % args.readme)
