@@ -173,8 +173,7 @@ static void threads(void)
 
 	r = reader_ahead(reader_limit(reader_mem(data, n), 1000, "the text"), 64);
 	s = sink_null();
-	ok(stream_copy(r, s, &err) < 0 && err.class == ERR_INTEGRITY &&
-	                strstr(err.msg, "the text"),
+	ok(stream_copy(r, s, &err) < 0 && err.class == ERR_INTEGRITY && strstr(err.msg, "the text"),
 	        "its own error, not that of a pipe");
 	error_release(&err);
 	reader_free(r);
