@@ -420,7 +420,7 @@ int network_begin(struct network *n, struct error *err)
 	if (sh == MAP_FAILED)
 		return err_sys(err, errno, "cannot map memory");
 	struct new_ns ns = new_netns();
-	_cleanup_close_ int routes = ns.routes;
+	_cleanup_close_ unused_ int routes = ns.routes;
 	if (ns.fd < 0)
 		return err_sys(err, ns.fd, "cannot make a network namespace");
 	if (pipe2(p, O_CLOEXEC) < 0)
