@@ -148,8 +148,12 @@ MEASURES = (("Size of the image", "size", size), ("Cold build", "cold", seconds)
             ("Build after an edit", "edit", seconds))
 
 
+# Where examples/compare has its stores.
+DISK = subprocess.run(["stat", "-f", "-c", "%T", os.environ.get("TMPDIR", "/tmp")],
+                      capture_output=True, text=True).stdout.strip() or "unknown"
 TIMES = (
-    "<li>Cold: an empty store. The base images come from a registry on the same machine, other packages "
+    "<li>Cold: an empty store (on " + html.escape(DISK) + "). "
+    "The base images come from a registry on the same machine, other packages "
     "from Debian's mirrors and the npm registry: their network is in the times.</li>",
     "<li>After an edit: one line of one source file is changed, and the image built again. "
     "One measurement each.</li>")
