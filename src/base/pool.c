@@ -79,13 +79,8 @@ void pool_start(struct pool *p)
 	if (!n)
 		return;
 	p->wanted = 0;
-	/* Signals belong to the thread that owns the event loop. */
-	sigset_t all, old;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	while (p->n_workers < n && pthread_create(&p->workers[p->n_workers], NULL, worker, p) == 0)
+	while (p->n_workers < n && thread_start(&p->workers[p->n_workers], worker, p))
 		p->n_workers++; /* fewer threads (RLIMIT_NPROC) is slower, not wrong */
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
 }
 
 struct pool *pool_new(unsigned n_threads)
@@ -137,4 +132,14 @@ void pool_run(struct pool *p, size_t n, void (*fn)(void *ctx, size_t i), void *c
 	while (j.done < j.n)
 		pthread_cond_wait(&p->finished, &p->lock);
 	pthread_mutex_unlock(&p->lock);
+}
+
+bool thread_start(pthread_t *ret, void *(*fn)(void *arg), void *arg)
+{
+	sigset_t all, old;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	bool started = pthread_create(ret, NULL, fn, arg) == 0;
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return started;
 }

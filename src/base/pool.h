@@ -7,6 +7,8 @@
 #ifndef STRAKE_BASE_POOL_H
 #define STRAKE_BASE_POOL_H
 
+#include <pthread.h>
+
 #include "base/base.h"
 
 struct pool;
@@ -20,5 +22,8 @@ void pool_free(struct pool *p);           /* joins; NULL is fine */
 unsigned pool_size(const struct pool *p); /* 1 for NULL */
 /* pool_run - p may be NULL: then a plain loop. */
 void pool_run(struct pool *p, size_t n, void (*fn)(void *ctx, size_t i), void *ctx);
+
+/* thread_start - a thread that takes none of the signals that the main thread waits for. */
+bool thread_start(pthread_t *ret, void *(*fn)(void *arg), void *arg) must_check;
 
 #endif

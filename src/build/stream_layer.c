@@ -2,8 +2,6 @@
  * checks and stores the blob, the other inflates, checks and unpacks it meanwhile. */
 #include "build/internal.h"
 
-#include <signal.h>
-
 #include "export/export.h"
 #include "export/registry.h"
 
@@ -29,16 +27,6 @@ static void *download_main(void *arg)
 	return NULL;
 }
 
-static bool start(struct download *w, pthread_t *ret)
-{
-	sigset_t all, old;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	bool started = pthread_create(ret, NULL, download_main, w) == 0;
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	return started;
-}
-
 int stream_layer(struct build *b, const struct oci_ref *ref, const struct oci_descriptor *d,
         const struct digest *diff_id, const struct store_layer **ret, struct error *err)
 {
@@ -52,7 +40,7 @@ int stream_layer(struct build *b, const struct oci_ref *ref, const struct oci_de
 		return -1;
 	stream_pipe(AHEAD, &in, &out);
 	w.to = sink_tee(store_blob_sink(b->store, b->lease, &d->digest, &got, &size), in);
-	if (!start(&w, &thread)) {
+	if (!thread_start(&thread, download_main, &w)) {
 		sink_free(w.to);
 		reader_free(out);
 		return err_set(err, ERR_SYSTEM, "no thread for a download can be started");

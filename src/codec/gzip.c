@@ -9,7 +9,8 @@
 
 #include <libdeflate.h>
 #include <pthread.h>
-#include <signal.h>
+
+#include "base/pool.h"
 
 #define BLOCK_SIZE ((size_t)1024 * 1024)
 
@@ -126,18 +127,13 @@ static void *worker(void *arg)
 	return NULL;
 }
 
-/* A worker must not take the signals that the main thread waits for. No thread to be had is fine:
- * the writer compresses by itself. */
+/* No thread to be had is fine: the writer compresses by itself. */
 static void start_worker(struct gzip_sink *z)
 {
-	sigset_t all, old;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	if (pthread_create(&z->threads[z->n_started], NULL, worker, z) == 0)
+	if (thread_start(&z->threads[z->n_started], worker, z))
 		z->n_started++;
 	else
 		z->n_threads = z->n_started + 1;
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
 }
 
 static int pass_on(struct gzip_sink *z, const unsigned char *p, size_t n, struct error *err)

@@ -3,8 +3,8 @@
  * One thread writes and one reads, so each copies without the lock: the other only ever makes what
  * is its own larger. */
 #include <pthread.h>
-#include <signal.h>
 
+#include "base/pool.h"
 #include "codec/stream.h"
 
 struct pipe {
@@ -191,24 +191,13 @@ static void ahead_free(struct reader *r)
 	free(a);
 }
 
-/* Signals are the main thread's. */
-static bool start_thread(pthread_t *ret, void *(*fn)(void *), void *arg)
-{
-	sigset_t all, old;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	bool started = pthread_create(ret, NULL, fn, arg) == 0;
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	return started;
-}
-
 struct reader *reader_ahead(struct reader *next, size_t size)
 {
 	struct ahead *a = new0(struct ahead, 1);
 	a->base = (struct reader){ahead_read, ahead_free};
 	a->next = next;
 	stream_pipe(size, &a->to, &a->from);
-	a->running = start_thread(&a->thread, ahead_main, a);
+	a->running = thread_start(&a->thread, ahead_main, a);
 	if (a->running)
 		return &a->base;
 	sink_free(a->to);
@@ -292,7 +281,7 @@ struct sink *sink_behind(struct sink *next, size_t size)
 	b->base = (struct sink){behind_write, behind_finish, behind_free};
 	b->next = next;
 	stream_pipe(size, &b->to, &b->from);
-	b->running = start_thread(&b->thread, behind_main, b);
+	b->running = thread_start(&b->thread, behind_main, b);
 	if (b->running)
 		return &b->base;
 	sink_free(b->to);

@@ -5,10 +5,10 @@
  * cut into chunks. The upload location comes from the server: it is resolved like a redirect, and
  * credentials only go with it to the registry's own origin (RELIABILITY T14). */
 #include "base/log.h"
+#include "base/pool.h"
 #include "registry/client.h"
 
 #include <inttypes.h>
-#include <signal.h>
 
 #define CHUNK (8u << 20)
 #define CHUNK_MIN (256u << 10)
@@ -525,11 +525,7 @@ static int flush_chunk(struct upload_sink *s, struct error *err)
 	strbuf_reset(&s->chunk);
 	s->end = s->size;
 	s->u.total = s->size;
-	sigset_t all, old;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	s->flying = pthread_create(&s->thread, NULL, fly, s) == 0;
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	s->flying = thread_start(&s->thread, fly, s);
 	if (!s->flying) /* no thread to be had */
 		fly(s);
 	return 0;
