@@ -4,8 +4,6 @@
  * one thread does it beside the next step. Whatever is not removed goes with the lease. */
 #include "build/internal.h"
 
-#include <signal.h>
-
 #include "sys/path.h"
 
 struct trash {
@@ -42,11 +40,7 @@ void build_trash(struct build *b, const char *name)
 	if (!t) {
 		t = b->trash = new0(struct trash, 1);
 		pthread_cond_init(&t->cond, NULL);
-		sigset_t all, old;
-		sigfillset(&all);
-		pthread_sigmask(SIG_SETMASK, &all, &old);
-		t->started = pthread_create(&t->thread, NULL, trash_main, b) == 0;
-		pthread_sigmask(SIG_SETMASK, &old, NULL);
+		t->started = thread_start(&t->thread, trash_main, b);
 	}
 	strv_add(&t->names, name); /* without a thread the lease's end removes it */
 	pthread_cond_signal(&t->cond);

@@ -4,9 +4,9 @@
  * high starts what can start. A sweep is linear in the nodes and happens once an event: events are
  * processes and file copies, so it never shows. */
 #include "solve/solve.h"
+#include "base/pool.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <time.h>
 
 enum demand { DEMAND_NONE, DEMAND_KEY, DEMAND_FULL };
@@ -210,13 +210,9 @@ static void *worker_main(void *arg)
 
 static bool add_worker(struct solver *s)
 {
-	sigset_t all, old;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
 	vec_grow(&s->workers, &s->cap_workers, s->n_workers + 1);
-	bool made = pthread_create(&s->workers[s->n_workers], NULL, worker_main, s) == 0;
+	bool made = thread_start(&s->workers[s->n_workers], worker_main, s);
 	s->n_workers += made;
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	return made;
 }
 

@@ -1,12 +1,12 @@
 /* ui/ui.c - the events' front: numbers steps, cuts log bytes into lines, keeps each step's last
  * lines, and hands everything to the mode's printer under one lock. */
 #include "ui/internal.h"
+#include "base/pool.h"
 #include "ui/escape.h"
 #include "base/human.h"
 
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
 #include <time.h>
@@ -443,12 +443,7 @@ void ui_live(struct ui *u)
 {
 	if (u->ticker_on || !u->ops->tick_ms)
 		return;
-	/* Signals belong to the thread that owns the event loop. */
-	sigset_t all, old;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	u->ticker_on = pthread_create(&u->ticker, NULL, ticker_main, u) == 0;
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	u->ticker_on = thread_start(&u->ticker, ticker_main, u);
 }
 
 void ui_free(struct ui *u)
