@@ -238,9 +238,8 @@ static json_t *parts_of(struct build *b, const struct graph_node *n, const struc
 		        c->sources[j].input == c->sources[i].input;
 		        j++)
 			strv_add(&patterns, c->sources[j].pattern);
-		const struct source_selection *sel = s && g < s->n_sel ? &s->sel[g] : NULL;
 		parts_add_files(b, parts, parts_source_name(b, c->sources[i].input), &patterns,
-		        sel ? &sel->key : NULL, sel ? &sel->files : NULL);
+		        s && g < s->n_sel ? &s->sel[g] : NULL);
 		g++;
 	}
 	return parts;

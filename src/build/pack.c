@@ -39,12 +39,12 @@ int pack_copy(struct build *b, const struct copy_request *rq, enum compression c
 	uint64_t size = 0;
 	/* zstd's workers come on top of this thread, which hashes all the time; gzip's help it. */
 	unsigned n_threads = pool_size(b->pool) - (c == COMPRESS_ZSTD && pool_size(b->pool) > 1);
-	_cleanup_sink_ struct sink *out = sink_hash(
+	_cleanup_sink_ struct sink *out =
 	        sink_compress(sink_behind(store_blob_sink(b->store, b->lease, NULL, &p.blob, &size),
 	                              WRITE_BEHIND),
-	                c, -1, n_threads),
-	        &ret->diff_id, &p.tar_size);
-	if (layer_copy_tar(rq, out, &t, err) < 0 || sink_finish(out, err) < 0)
+	                c, -1, n_threads);
+	if (layer_copy_tar(rq, out, &t, &ret->diff_id, &p.tar_size, err) < 0 ||
+	        sink_finish(out, err) < 0)
 		return -1;
 	tree_digest(&t, &ret->tree);
 	p.tree = ret->tree;

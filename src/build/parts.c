@@ -190,8 +190,7 @@ static void add_binds(
 			if (local_select(b, src, m->source, &sel, &e) < 0)
 				continue;
 			strv_add(&pattern, m->source && *m->source ? m->source : ".");
-			parts_add_files(b, parts, parts_source_name(b, m->input), &pattern,
-			        &sel.key, &sel.files);
+			parts_add_files(b, parts, parts_source_name(b, m->input), &pattern, &sel);
 			source_selection_release(&sel);
 			continue;
 		}
@@ -274,7 +273,7 @@ static void list_name(char ret[48], const char *hex)
 }
 
 /* save_list - a lost list costs a detail of a message; nothing here may fail a build. */
-static void save_list(struct build *b, const char *hex, const struct tree *files)
+static void save_list(struct build *b, const char *hex, const struct source_selection *sel)
 {
 	int dir = store_cache_dirfd(b->store);
 	char name[48], tmp[64];
@@ -282,9 +281,11 @@ static void save_list(struct build *b, const char *hex, const struct tree *files
 	if (dir < 0 || utimensat(dir, name, NULL, AT_SYMLINK_NOFOLLOW) == 0)
 		return;
 	snprintf(tmp, sizeof(tmp), "%s.%d.tmp", name, (int)gettid());
+	_cleanup_tree_ struct tree files = TREE_INIT;
 	_cleanup_free_ void *buf = NULL;
 	size_t n;
-	tree_encode(files, &buf, &n);
+	source_selection_files(sel, &files);
+	tree_encode(&files, &buf, &n);
 	_cleanup_close_ int fd =
 	        openat(dir, tmp, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
@@ -327,7 +328,7 @@ const char *parts_source_name(struct build *b, uint32_t input)
 }
 
 void parts_add_files(struct build *b, json_t *parts, const char *from, const struct strv *patterns,
-        const struct digest *key, const struct tree *files)
+        const struct source_selection *sel)
 {
 	json_t *list = json_get_array(parts, "files"), *j = json_object();
 	if (!list) {
@@ -336,10 +337,10 @@ void parts_add_files(struct build *b, json_t *parts, const char *from, const str
 	}
 	set_str(j, "from", from);
 	set_list(j, "patterns", patterns);
-	if (key) {
+	if (sel) {
 		char hex[DIGEST_HEX_MAX];
-		set_digest(j, "key", key);
-		save_list(b, digest_hex(key, hex), files);
+		set_digest(j, "key", &sel->key);
+		save_list(b, digest_hex(&sel->key, hex), sel);
 	}
 	json_array_append_new(list, j);
 }

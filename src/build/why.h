@@ -27,10 +27,10 @@ json_t *run_parts(struct build *b, const struct graph_node *n, const struct solv
         const struct digest *key) must_check;
 json_t *copy_parts(struct build *b, const struct graph_node *n, const struct solve_output *in,
         bool base_known) must_check;
-/* parts_add_files - one source of files: `from` is how people call it, `key` its content key, or
- * NULL while it is not known. The list of files is kept in the store's cache directory. */
+/* parts_add_files - one source of files: `from` is how people call it, `sel` what it is, or NULL
+ * while that is not known. The list of files is kept in the store's cache directory. */
 void parts_add_files(struct build *b, json_t *parts, const char *from, const struct strv *patterns,
-        const struct digest *key, const struct tree *files);
+        const struct source_selection *sel);
 /* parts_source_name - "the build context", "stage build", an image's name. */
 const char *parts_source_name(struct build *b, uint32_t input);
 /* parts_load_files - the list that was kept under this name. False: it is gone. */

@@ -30,6 +30,17 @@ void sha256_update(struct sha256 *h, const void *p, size_t n)
 		impl()->update(h->opaque, p, n);
 }
 
+void sha256_update_both(struct sha256 *a, struct sha256 *b, const void *p, size_t n)
+{
+	const struct sha256_impl *i = impl();
+	if (n && i->update_both) {
+		i->update_both(a->opaque, b->opaque, p, n);
+		return;
+	}
+	sha256_update(a, p, n);
+	sha256_update(b, p, n);
+}
+
 void sha256_final(struct sha256 *h, struct digest *out)
 {
 	impl()->final(h->opaque, out->b);

@@ -20,6 +20,9 @@ struct sha256 {
 
 void sha256_init(struct sha256 *h);
 void sha256_update(struct sha256 *h, const void *p, size_t n);
+/* sha256_update_both - feeds two hashes the same bytes. Where they come to them with the same
+ * number of bytes, modulo 64, it costs little more than feeding one. */
+void sha256_update_both(struct sha256 *a, struct sha256 *b, const void *p, size_t n);
 void sha256_final(struct sha256 *h, struct digest *out);
 void sha256_buf(const void *p, size_t n, struct digest *out);
 /* sha256_str / sha256_u64 - length-prefixed feeding for keys: no two field sequences collide.

@@ -18,6 +18,8 @@ struct sha256_impl {
 	void (*init)(void *state);
 	void (*update)(void *state, const void *p, size_t n);
 	void (*final)(void *state, unsigned char *out);
+	/* update_both - of two states, where that is cheaper than twice one; else NULL. */
+	void (*update_both)(void *state, void *other, const void *p, size_t n);
 };
 extern const struct sha256_impl sha256_impls[3];
 

@@ -12,8 +12,8 @@
 /* --- layer_blob.c ---------------------------------------------------------------------------- */
 
 /* export_verify_sink - passes everything on; finish() fails with ERR_INTEGRITY, before next is
- * finished (and so before it publishes), unless digest and size are as expected. size UINT64_MAX:
- * any. Owns next. */
+ * finished (and so before it publishes), unless digest and size are as expected. expect NULL: who
+ * reads has checked the digest; size UINT64_MAX: any. Owns next. */
 struct sink *export_verify_sink(
         struct sink *next, const struct digest *expect, uint64_t size, const char *what);
 /* export_blame_layer - after a tree gave no tar, or another one: if it is damaged it is set aside,

@@ -54,7 +54,7 @@ int output_open(struct output *o, const char *path, struct error *err)
 		free(take_ptr(o->temp));
 		return err_sys(err, e, "write %s", o->shown);
 	}
-	o->sink = sink_fd(o->fd, o->shown);
+	o->sink = sink_file(o->fd, o->shown);
 	return 0;
 }
 

@@ -9,7 +9,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/sendfile.h>
 #include <sys/stat.h>
 
 #define LAYOUT_VERSION "{\"imageLayoutVersion\":\"1.0.0\"}"
@@ -146,6 +145,14 @@ static struct sink *sink_borrow(struct sink *to)
 	return &b->base;
 }
 
+#define AHEAD ((size_t)4 << 20)
+
+/* A large blob is read, and hashed, beside its writing. */
+static struct reader *read_ahead(struct reader *in, uint64_t size)
+{
+	return size > AHEAD ? reader_ahead(in, AHEAD) : in;
+}
+
 /* The bytes of one blob into out, checked: a damaged store never leaves the house. */
 static int write_blob(struct store *s, struct store_lease *l, const struct plan_blob *b,
         struct sink *out, struct error *err)
@@ -153,15 +160,18 @@ static int write_blob(struct store *s, struct store_lease *l, const struct plan_
 	char hex[DIGEST_STR_MAX];
 	_cleanup_free_ char *what =
 	        xasprintf("%s %s", b->layer_tar ? "layer" : "blob", digest_str(&b->digest, hex));
-	_cleanup_sink_ struct sink *check =
-	        export_verify_sink(sink_borrow(out), &b->digest, b->size, what);
+	_cleanup_sink_ struct sink *check = export_verify_sink(
+	        sink_borrow(out), b->layer_tar ? &b->digest : NULL, b->size, what);
 	if (b->layer_tar) {
 		if (export_layer_tar(s, l, &b->digest, check, err) < 0)
 			return -1;
 	} else {
 		_cleanup_reader_ struct reader *in = NULL;
-		if (store_blob_reader(s, &b->digest, &in, err) < 0 ||
-		        stream_copy(in, check, err) < 0)
+		/* which checks the digest */
+		if (store_blob_reader(s, &b->digest, &in, err) < 0)
+			return -1;
+		in = read_ahead(in, b->size);
+		if (stream_copy(in, check, err) < 0)
 			return -1;
 	}
 	if (sink_finish(check, err) < 0)
@@ -171,29 +181,20 @@ static int write_blob(struct store *s, struct store_lease *l, const struct plan_
 
 /* --- tar ------------------------------------------------------------------------------------- */
 
-/* send_blob - what this process wrote and hashed a moment ago goes from file to file inside the
- * kernel. 1 done; 0: read it, as everything else is, and check it. */
-static int send_blob(struct store *s, const struct plan_blob *b, int to, struct error *err)
+/* send_blob - what this process wrote and hashed a moment ago goes out as it is. */
+static int send_blob(
+        struct store *s, const struct plan_blob *b, struct sink *out, struct error *err)
 {
-	_cleanup_close_ int from = -1;
-	uint64_t left = b->size;
-	if (b->layer_tar || to < 0 || !store_blob_is_fresh(s, &b->digest))
-		return 0;
-	if (store_blob_open(s, &b->digest, &from, NULL, err) < 0)
+	_cleanup_close_ int fd = -1;
+	char hex[DIGEST_STR_MAX];
+	uint64_t size;
+	if (store_blob_open(s, &b->digest, &fd, &size, err) < 0)
 		return -1;
-	while (left > 0) {
-		ssize_t n = sendfile(to, from, NULL, (size_t)MIN(left, (uint64_t)1 << 30));
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && left == b->size && (errno == EINVAL || errno == ENOSYS))
-			return 0;
-		if (n < 0)
-			return err_sys(err, errno, "cannot write the archive");
-		if (n == 0)
-			return err_set(err, ERR_INTEGRITY, "a blob of the store is cut short");
-		left -= (uint64_t)n;
-	}
-	return 1;
+	if (size != b->size)
+		return err_set(err, ERR_INTEGRITY, "blob %s in the store is cut short",
+		        digest_str(&b->digest, hex));
+	_cleanup_reader_ struct reader *in = read_ahead(reader_file(fd, "a blob"), size);
+	return stream_copy(in, out, err);
 }
 
 static int tar_dir(const char *path, struct sink *out, struct error *err)
@@ -208,24 +209,21 @@ static int tar_text(const char *path, const char *text, struct sink *out, struct
 }
 
 static int tar_blob(struct store *s, struct store_lease *l, const struct plan_blob *b,
-        const struct output *o, struct error *err)
+        struct sink *out, struct error *err)
 {
-	struct sink *out = o->sink;
 	char hex[DIGEST_HEX_MAX];
 	_cleanup_free_ char *path = xasprintf("blobs/sha256/%s", digest_hex(&b->digest, hex));
 	struct tree_entry e = {.path = path, .type = TREE_REG, .mode = 0644, .size = b->size};
 	if (tar_write_entry(&e, out, err) < 0)
 		return -1;
-	int r = send_blob(s, b, o->fd, err);
-	if (r < 0 || (r == 0 && write_blob(s, l, b, out, err) < 0))
-		return -1;
-	return tar_write_padding(b->size, out, err);
+	int r = !b->layer_tar && store_blob_is_fresh(s, &b->digest) ? send_blob(s, b, out, err)
+	                                                            : write_blob(s, l, b, out, err);
+	return r < 0 ? -1 : tar_write_padding(b->size, out, err);
 }
 
 static int layout_members(struct store *s, struct store_lease *l, const struct plan *p,
-        bool docker_archive, const struct output *o, struct error *err)
+        bool docker_archive, struct sink *out, struct error *err)
 {
-	struct sink *out = o->sink;
 	_cleanup_(entries_release) struct entries e = {0};
 	_cleanup_free_ char *manifest = NULL;
 	if (add_names(p, &e, err) < 0)
@@ -240,7 +238,7 @@ static int layout_members(struct store *s, struct store_lease *l, const struct p
 	if (tar_dir("blobs", out, err) < 0 || tar_dir("blobs/sha256", out, err) < 0)
 		return -1;
 	for (size_t i = 0; i < p->n_blobs; i++)
-		if (tar_blob(s, l, &p->blobs[i], o, err) < 0)
+		if (tar_blob(s, l, &p->blobs[i], out, err) < 0)
 			return -1;
 	return tar_write_end(out, err);
 }
@@ -251,7 +249,7 @@ int write_layout_tar(struct store *s, struct store_lease *l, const struct plan *
 	_cleanup_(output_release) struct output out;
 	if (output_open(&out, o->dest, err) < 0)
 		return -1;
-	if (layout_members(s, l, p, o->type == EXPORT_DOCKER, &out, err) < 0)
+	if (layout_members(s, l, p, o->type == EXPORT_DOCKER, out.sink, err) < 0)
 		return -1;
 	return output_commit(&out, err);
 }
@@ -360,7 +358,7 @@ static int dir_blob(struct store *s, struct store_lease *l, int blobs_fd, const 
 	        openat(blobs_fd, temp, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644);
 	if (fd < 0)
 		return err_sys(err, errno, "create blob %s", hex);
-	_cleanup_sink_ struct sink *out = sink_fd(fd, hex);
+	_cleanup_sink_ struct sink *out = sink_file(fd, hex);
 	int r = write_blob(s, l, b, out, err);
 	if (r == 0)
 		r = sink_finish(out, err);

@@ -457,8 +457,8 @@ static int content_of(const struct upper_inode *ino, struct tree_entry *e, struc
 	return 0;
 }
 
-int layer_copy_tar(
-        const struct copy_request *rq, struct sink *out, struct tree *ret, struct error *err)
+int layer_copy_tar(const struct copy_request *rq, struct sink *out, struct tree *ret,
+        struct digest *ret_diff_id, uint64_t *ret_tar_size, struct error *err)
 {
 	struct copy c = {.rq = rq};
 	_cleanup_tree_ struct tree t = TREE_INIT;
@@ -474,7 +474,7 @@ int layer_copy_tar(
 		r = content_of(inodes[i], &t.entries[i], &content[i], err);
 	/* The model is as large as the tree: not both while the bytes flow. */
 	upper_release(&c.u);
-	if (r < 0 || tar_write_contents(&t, content, out, err) < 0)
+	if (r < 0 || tar_write_contents(&t, content, out, ret_diff_id, ret_tar_size, err) < 0)
 		return -1;
 	*ret = t;
 	t = TREE_INIT;

@@ -105,7 +105,7 @@ int layer_copy(const struct copy_request *rq, struct pool *pool, int destfd, str
  * does (it is not finished). Files must have digests; an item that is an archive is ERR_INTERNAL.
  * Each source is read once, checked on the way as by layer_copy. */
 int layer_copy_tar(const struct copy_request *rq, struct sink *out, struct tree *ret,
-        struct error *err) must_check;
+        struct digest *ret_diff_id, uint64_t *ret_tar_size, struct error *err) must_check;
 
 /* layer_workdir - WORKDIR: missing directories 0755, owner `user` (looked up in lower; "" root),
  * date *time (NULL: their parent's).

@@ -45,10 +45,11 @@ struct source_selection {
 	bool dest_is_dir;  /* several sources */
 	struct digest key; /* over what is selected: names as they will land, entry hashes */
 	uint64_t total_bytes, total_files;
-	/* for explain: */
-	struct tree files; /* every selected file with its path in the context */
 };
 void source_selection_release(struct source_selection *s);
+/* source_selection_files - every selected file with its path in the context or view, for explain.
+ * Made only when asked for: it is as large as the selection. */
+void source_selection_files(const struct source_selection *s, struct tree *ret);
 
 /* A missing literal is ERR_BUILD naming the path and, if one hid it, the ignore file's line. A
  * wildcard that matches nothing is success, with 0 items (SEMANTICS 33). A directory that the

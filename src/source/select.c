@@ -475,7 +475,6 @@ static void finish_item(struct selecting *s, const struct draft *d, struct copy_
 		        .dirfd = p->hit.dirfd,
 		        .src = p->hit.body->path,
 		};
-		tree_add(&ret->files, p->hit.e);
 		if (p->hit.e->type == TREE_REG) {
 			ret->total_files++;
 			ret->total_bytes += p->hit.e->size;
@@ -500,7 +499,6 @@ static int finish(struct selecting *s)
 		key_item(&h, &s->items[i]);
 		finish_item(s, &s->items[i], &ret->items[i]);
 	}
-	tree_sort(&ret->files);
 	if (s->what->want_digests)
 		sha256_final(&h, &ret->key);
 	ret->dest_is_dir = s->n > 1 || s->what->patterns->n > 1;
@@ -530,7 +528,15 @@ int select_run(struct select_fs *fs, const struct source_select *what, struct so
 
 void source_selection_release(struct source_selection *s)
 {
-	tree_release(&s->files);
 	arena_release(&s->arena);
 	*s = (struct source_selection){0};
+}
+
+void source_selection_files(const struct source_selection *s, struct tree *ret)
+{
+	*ret = TREE_INIT;
+	for (size_t i = 0; i < s->n_items; i++)
+		for (size_t j = 0; j < s->items[i].n; j++)
+			tree_add(ret, s->items[i].entries[j].e);
+	tree_sort(ret);
 }

@@ -1,12 +1,13 @@
 /* source/stat_cache.c - see stat_cache.h and docs/formats/stat-cache.md.
  *
- * In memory the file is one block, read whole: an open-addressing table of fixed slots, then the
+ * The file is mapped as one block: an open-addressing table of fixed slots, then the
  * xattr bytes. Nothing of it is believed: sizes are checked against the file's, each slot carries
  * a sum of its own. */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/statfs.h>
 #include <time.h>
 #include <unistd.h>
@@ -49,7 +50,8 @@ struct stat_cache {
 	int dirfd;
 	char name[64];
 	int64_t margin;
-	char *file; /* the file as read; NULL: empty */
+	char *file; /* the file, mapped; NULL: empty */
+	size_t file_size;
 	const struct slot *slots;
 	size_t n_slots;
 	const char *blob;
@@ -128,11 +130,26 @@ static int64_t clock_margin(int rootfd)
 	return MARGIN_OTHER;
 }
 
+/* The file is ours and only ever replaced, never written in place: it can be mapped. Reading it
+ * would cost a page of memory for each of its pages, most of the time of asking. */
+static char *map_file(int dirfd, const char *name, size_t *ret_n)
+{
+	struct stat st;
+	_cleanup_close_ int fd =
+	        openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size <= 0 ||
+	        st.st_size > FILE_MAX)
+		return NULL;
+	*ret_n = (size_t)st.st_size;
+	char *p = mmap(NULL, *ret_n, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd, 0);
+	return p == MAP_FAILED ? NULL : p;
+}
+
 static void load(struct stat_cache *c)
 {
-	char *p;
 	size_t n;
-	if (c->dirfd < 0 || sys_read_file(c->dirfd, c->name, FILE_MAX, &p, &n) < 0)
+	char *p = c->dirfd < 0 ? NULL : map_file(c->dirfd, c->name, &n);
+	if (!p)
 		return;
 	struct header h;
 	if (n >= sizeof(h)) {
@@ -143,6 +160,7 @@ static void load(struct stat_cache *c)
 		        h.n_slots <= rest / sizeof(struct slot) && h.n_used < h.n_slots &&
 		        h.blob_size == rest - h.n_slots * sizeof(struct slot)) {
 			c->file = p;
+			c->file_size = n;
 			c->slots = (const struct slot *)(p + sizeof(h));
 			c->n_slots = h.n_slots;
 			c->blob = p + sizeof(h) + h.n_slots * sizeof(struct slot);
@@ -151,7 +169,7 @@ static void load(struct stat_cache *c)
 			return;
 		}
 	}
-	free(p);
+	munmap(p, n);
 }
 
 struct stat_cache *stat_cache_open(int dirfd, int rootfd)
@@ -305,7 +323,8 @@ void stat_cache_close(struct stat_cache *c)
 		free(c->fresh[i].xattrs);
 	free(c->fresh);
 	free(c->used);
-	free(c->file);
+	if (c->file)
+		munmap(c->file, c->file_size);
 	pthread_mutex_destroy(&c->lock);
 	free(c);
 }

@@ -209,10 +209,7 @@ static ssize_t blob_read(struct reader *r, void *p, size_t n, struct error *err)
 	char str[DIGEST_STR_MAX];
 	if (b->done)
 		return 0;
-	ssize_t got;
-	do {
-		got = read(b->fd, p, n);
-	} while (got < 0 && errno == EINTR);
+	ssize_t got = read_uncached(b->fd, p, n);
 	if (got < 0) {
 		int e = errno;
 		if (e == EIO)
@@ -344,6 +341,7 @@ struct blob_sink {
 	struct store_lease *l;
 	char name[24]; /* "" until the first write */
 	int fd;
+	struct sink *file; /* of fd */
 	bool published;
 	bool has_expect;
 	struct digest expect;
@@ -367,6 +365,8 @@ static int open_temp(struct blob_sink *b, struct error *err)
 	b->fd = openat(dir, b->name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0444);
 	if (b->fd < 0)
 		return err_sys(err, errno, "cannot create a blob in %s/staging", b->s->path);
+	_cleanup_free_ char *what = xasprintf("a blob into %s/staging", b->s->path);
+	b->file = sink_file(b->fd, what);
 	return 0;
 }
 
@@ -377,8 +377,7 @@ static int blob_write(struct sink *k, const void *p, size_t n, struct error *err
 		return -1;
 	sha256_update(&b->hash, p, n);
 	b->size += n;
-	int r = sys_write_all(b->fd, p, n);
-	return r < 0 ? err_sys(err, r, "cannot write a blob into %s/staging", b->s->path) : 0;
+	return sink_write(b->file, p, n, err);
 }
 
 static int blob_finish(struct sink *k, struct error *err)
@@ -386,7 +385,7 @@ static int blob_finish(struct sink *k, struct error *err)
 	struct blob_sink *b = (struct blob_sink *)k;
 	struct digest d;
 	char got[DIGEST_STR_MAX], want[DIGEST_STR_MAX];
-	if (open_temp(b, err) < 0)
+	if (open_temp(b, err) < 0 || sink_finish(b->file, err) < 0)
 		return -1;
 	sha256_final(&b->hash, &d);
 	if (b->has_expect && !digest_eq(&d, &b->expect))
@@ -409,6 +408,7 @@ static void blob_sink_free(struct sink *k)
 	struct blob_sink *b = (struct blob_sink *)k;
 	if (b->fd >= 0 && !b->published)
 		(void)unlinkat(b->l->dir_fd, b->name, 0);
+	sink_free(b->file);
 	close_ptr(&b->fd);
 	free(b);
 }

@@ -262,6 +262,9 @@ struct archive {
 	struct sink *out;
 	char *buf;
 	size_t n;
+	struct sha256 *hash; /* of the archive; NULL: not wanted */
+	size_t hashed;       /* bytes of buf that it has */
+	uint64_t size;       /* of the archive, before buf */
 };
 
 static void archive_release(struct archive *a)
@@ -270,10 +273,19 @@ static void archive_release(struct archive *a)
 	free(a->buf);
 }
 
+static void hash_so_far(struct archive *a)
+{
+	sha256_update(a->hash, a->buf + a->hashed, a->n - a->hashed);
+	a->hashed = a->n;
+}
+
 static int flush(struct archive *a, struct error *err)
 {
 	size_t n = a->n;
-	a->n = 0;
+	if (a->hash)
+		hash_so_far(a);
+	a->size += n;
+	a->n = a->hashed = 0;
 	return n ? sink_write(a->out, a->buf, n, err) : 0;
 }
 
@@ -297,7 +309,8 @@ static int append_zeros(struct archive *a, size_t n, struct error *err)
 	return append(a, zeros, n, err);
 }
 
-/* append_bytes - all that fd has, which must be e->size bytes; hash may be NULL. */
+/* append_bytes - all that fd has, which must be e->size bytes; hash may be NULL. A file begins
+ * where a block of either hash begins. */
 static int append_bytes(struct archive *a, const struct tree_entry *e, int fd, struct sha256 *hash,
         bool *ret_same, struct error *err)
 {
@@ -315,8 +328,13 @@ static int append_bytes(struct archive *a, const struct tree_entry *e, int fd, s
 			return err_sys(err, errno, "cannot read %s", e->path);
 		if ((uint64_t)got > left || (got == 0 && left))
 			return 0;
-		if (hash)
+		if (hash && a->hash) {
+			hash_so_far(a);
+			sha256_update_both(hash, a->hash, a->buf + a->n, (size_t)got);
+			a->hashed += (size_t)got;
+		} else if (hash) {
 			sha256_update(hash, a->buf + a->n, (size_t)got);
+		}
 		a->n += (size_t)got;
 		left -= (uint64_t)got;
 		if (left == 0 && (size_t)got < want)
@@ -377,41 +395,49 @@ static int append_content(struct archive *a, const struct tree_entry *e,
 	                                           : tree_bytes_changed(c->path, c->stored, err);
 }
 
-static int write_tree(const struct tree *t, int treefd, const struct tar_content *content,
-        const struct tar_write_options *opt, struct sink *out, struct error *err)
+static int write_tree(struct archive *a, const struct tree *t, int treefd,
+        const struct tar_content *content, const struct tar_write_options *opt, struct error *err)
 {
-	_cleanup_(archive_release) struct archive a = {.s = SCRATCH_INIT, .out = out};
-	a.buf = xmalloc(BUF_SIZE);
+	a->buf = xmalloc(BUF_SIZE);
 	for (size_t i = 0; i < t->n; i++) {
 		const struct tree_entry *e = &t->entries[i];
 		int64_t mtime = e->mtime_sec;
 		if (opt && opt->clamp_mtime)
 			mtime = MIN(mtime, opt->mtime_max);
-		strbuf_reset(&a.s.head);
-		if (add_entry(&a.s, e, mtime, err) < 0 ||
-		        append(&a, a.s.head.buf, a.s.head.len, err) < 0)
+		strbuf_reset(&a->s.head);
+		if (add_entry(&a->s, e, mtime, err) < 0 ||
+		        append(a, a->s.head.buf, a->s.head.len, err) < 0)
 			return -1;
 		if (e->type != TREE_REG)
 			continue;
-		if ((content ? append_content(&a, e, &content[i], err)
-		             : append_file(&a, e, treefd, err)) < 0)
+		if ((content ? append_content(a, e, &content[i], err)
+		             : append_file(a, e, treefd, err)) < 0)
 			return -1;
 	}
-	if (append_zeros(&a, 2 * TAR_BLOCK, err) < 0)
+	if (append_zeros(a, 2 * TAR_BLOCK, err) < 0)
 		return -1;
-	return flush(&a, err);
+	return flush(a, err);
 }
 
 int tar_write_tree(const struct tree *t, int treefd, const struct tar_write_options *opt,
         struct sink *out, struct error *err)
 {
-	return write_tree(t, treefd, NULL, opt, out, err);
+	_cleanup_(archive_release) struct archive a = {.s = SCRATCH_INIT, .out = out};
+	return write_tree(&a, t, treefd, NULL, opt, err);
 }
 
 int tar_write_contents(const struct tree *t, const struct tar_content *content, struct sink *out,
-        struct error *err)
+        struct digest *ret_digest, uint64_t *ret_size, struct error *err)
 {
-	return write_tree(t, -1, content, NULL, out, err);
+	struct sha256 hash;
+	_cleanup_(archive_release) struct archive a = {
+	        .s = SCRATCH_INIT, .out = out, .hash = &hash};
+	sha256_init(&hash);
+	if (write_tree(&a, t, -1, content, NULL, err) < 0)
+		return -1;
+	sha256_final(&hash, ret_digest);
+	*ret_size = a.size;
+	return 0;
 }
 
 /* --- lower level ----------------------------------------------------------------------------- */

@@ -33,9 +33,10 @@ struct tar_content {
 	bool stored; /* the store's own: nobody may have changed it */
 };
 /* tar_write_contents - the same bytes; the contents of entry i come from content[i]. Each must have
- * the size and the digest that the tree says, else tree_bytes_changed(). */
+ * the size and the digest that the tree says, else tree_bytes_changed(). The archive is hashed
+ * together with the files, in one pass over the bytes. */
 int tar_write_contents(const struct tree *t, const struct tar_content *content, struct sink *out,
-        struct error *err) must_check;
+        struct digest *ret_digest, uint64_t *ret_size, struct error *err) must_check;
 
 /* Lower level, for archives that mix trees and small files (docker archive, tar export). */
 int tar_write_entry(const struct tree_entry *e, struct sink *out, struct error *err) must_check;

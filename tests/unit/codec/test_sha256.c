@@ -127,9 +127,41 @@ static void implementations(void)
 	}
 }
 
+/* Two hashes of the same bytes, after 0 to 130 bytes of their own each, fed in all kinds of pieces.
+ */
+static void both(void)
+{
+	enum { MAX = 300 };
+	unsigned char data[MAX];
+	size_t bad = 0;
+	for (size_t i = 0; i < MAX; i++)
+		data[i] = (unsigned char)(i * 37 + (i >> 2));
+	for (size_t a = 0; a <= 130; a++)
+		for (size_t b = a % 3; b <= 130; b += 1 + a % 7) {
+			struct sha256 h[2], apart[2];
+			struct digest got[2], want[2];
+			const size_t before[2] = {a, b};
+			for (size_t k = 0; k < 2; k++) {
+				sha256_init(&h[k]);
+				sha256_update(&h[k], data + k, before[k]);
+				apart[k] = h[k];
+				sha256_update(&apart[k], data, MAX);
+			}
+			for (size_t at = 0, step = 1 + (a * 7 + b) % 150; at < MAX; at += step)
+				sha256_update_both(&h[0], &h[1], data + at, MIN(step, MAX - at));
+			for (size_t k = 0; k < 2; k++) {
+				sha256_final(&h[k], &got[k]);
+				sha256_final(&apart[k], &want[k]);
+				bad += !digest_eq(&got[k], &want[k]);
+			}
+		}
+	is_int(bad, 0, "two hashes fed at once are the two fed one by one");
+}
+
 int main(void)
 {
 	implementations();
+	both();
 	/* the check value of CRC-64/XZ */
 	ok(checksum64("123456789", 9) == 0x995dc9bbdf1939faULL, "checksum64");
 	vectors();

@@ -67,6 +67,47 @@ static void descriptors(void)
 	        "a full disk is named");
 }
 
+/* A file too large for the page cache's sake, from a place of its own, in pieces of all sizes; on a
+ * disk and in memory, where nothing can go around the cache. */
+static void large_file(const char *dir)
+{
+	enum { SIZE = (20 << 20) + 12345, BEFORE = 777 };
+	_cleanup_error_ struct error err = ERROR_INIT;
+	_cleanup_free_ unsigned char *data = xmalloc(SIZE), *back = xmalloc(SIZE + 1);
+	_cleanup_free_ char *path = xasprintf("%s/strake-stream-XXXXXX", dir);
+	_cleanup_close_ int fd = mkostemp(path, O_CLOEXEC);
+	if (fd < 0 || lseek(fd, BEFORE, SEEK_SET) != BEFORE)
+		abort();
+	unlink(path);
+	uint32_t x = 1;
+	for (size_t i = 0; i < SIZE; i++)
+		data[i] = (unsigned char)((x = x * 1664525 + 1013904223) >> 24);
+	_cleanup_sink_ struct sink *s = sink_file(fd, "a large file");
+	bool good = true;
+	for (size_t at = 0, k = 1; at < SIZE && good; at += k) {
+		k = MIN(SIZE - at, (k * 7 + 3) % (3 << 20));
+		good = sink_write(s, data + at, k, &err) == 0;
+	}
+	ok(good && sink_finish(s, &err) == 0, "a large file is written");
+	ok(lseek(fd, 0, SEEK_END) == BEFORE + SIZE, "from its position to its end");
+	lseek(fd, BEFORE, SEEK_SET);
+	_cleanup_reader_ struct reader *r = reader_file(fd, "a large file");
+	ok(reader_read_full(r, back, SIZE, "the file", &err) == 0 && !memcmp(back, data, SIZE),
+	        "and read");
+	ok(reader_read(r, back, 1, &err) == 0, "to its end");
+}
+
+static void full_disk(void)
+{
+	_cleanup_error_ struct error err = ERROR_INIT;
+	_cleanup_close_ int full = open("/dev/full", O_WRONLY | O_CLOEXEC);
+	_cleanup_sink_ struct sink *f = sink_file(full, "layer.tar");
+	static char data[9 << 20];
+	ok(sink_write(f, data, sizeof(data), &err) < 0 &&
+	                strstr(err.msg, "cannot write layer.tar: No space"),
+	        "a full disk is named for large files too");
+}
+
 static void readers(void)
 {
 	_cleanup_error_ struct error err = ERROR_INIT;
@@ -209,6 +250,9 @@ int main(void)
 	threads();
 	sinks();
 	descriptors();
+	large_file("/tmp");
+	large_file("/dev/shm");
+	full_disk();
 	readers();
 	return tap_done();
 }

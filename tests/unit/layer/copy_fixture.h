@@ -89,13 +89,13 @@ UNUSED static void fx_copy_as_tar(struct fx_copy *c)
 {
 	struct tree t = TREE_INIT;
 	struct error err = ERROR_INIT, ignored = ERROR_INIT;
-	struct digest got, want, got_tree, want_tree;
-	uint64_t got_size, want_size;
+	struct digest got, said, want, got_tree, want_tree;
+	uint64_t got_size, said_size, want_size;
 	for (size_t i = 0; i < c->rq.n_items; i++)
 		if (c->rq.items[i].archive)
 			return;
 	struct sink *s = sink_hash(NULL, &got, &got_size);
-	int r = layer_copy_tar(&c->rq, s, &t, &err);
+	int r = layer_copy_tar(&c->rq, s, &t, &said, &said_size, &err);
 	ok(r == c->r, "a tar fails where a directory does");
 	is_str(err.msg ? err.msg : "", c->err.msg ? c->err.msg : "", "... and for that reason");
 	if (r == 0 && c->r == 0) {
@@ -103,6 +103,7 @@ UNUSED static void fx_copy_as_tar(struct fx_copy *c)
 		ok(layer_diff_id(&c->t, c->fd, &want, &want_size, &ignored) == 0 &&
 		                digest_eq(&got, &want) && got_size == want_size,
 		        "the same tar");
+		ok(digest_eq(&said, &got) && said_size == got_size, "and it knows which");
 		tree_digest(&t, &got_tree);
 		tree_digest(&c->t, &want_tree);
 		ok(digest_eq(&got_tree, &want_tree), "and the same tree");

@@ -496,10 +496,13 @@ static struct digest digest_with_cache(int cache, const char *path)
 	struct source_select what = {.patterns = &words, .want_digests = true};
 	unlinkat(root, "loop", 0);
 	fx_ok(source_context_select(c, &what, NULL, &s, &err), &err, "select everything");
-	const struct tree_entry *e = tree_find(&s.files, path);
+	struct tree files;
+	source_selection_files(&s, &files);
+	const struct tree_entry *e = tree_find(&files, path);
 	struct digest d = {0};
 	if (ok(e && e->has_digest, "the file has a digest"))
 		d = e->sha256;
+	tree_release(&files);
 	source_selection_release(&s);
 	source_context_free(c);
 	strv_release(&words);
