@@ -1,46 +1,13 @@
-/* codec/file.c - large files that pass through the page cache instead of filling it.
- *
- * RWF_DONTCACHE (Linux 6.14, where the file system has it) starts to write pages at once and gives
- * them back as soon as they are on disk, so that a gigabyte needs a few megabytes of memory:
- * nothing else is pushed out of the cache, and no fresh memory is asked for, which costs more than
- * the disk in many virtual machines. A disk slower than memory would hold up the writer, who could
- * have gone on; so the speed is watched, and the rest of such a file is written as usual. */
+/* codec/file.c - sinks and readers of large files (base/large_file.h). */
 #include <errno.h>
-#include <sys/uio.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/large_file.h"
 #include "codec/stream.h"
 
-#ifndef RWF_DONTCACHE
-#define RWF_DONTCACHE 0x80
-#endif
-
-#define MIB ((uint64_t)1 << 20)
 /* What is smaller may be read again soon, and costs little. */
-#define CACHED (8 * MIB)
-/* Whole pages, or a page that was let go must be read again for its other half. */
+#define SMALL ((uint64_t)1 << 20)
 #define PIECE ((size_t)512 << 10)
-/* At least this many bytes in a millisecond, looked at after each WINDOW. */
-#define FAST_ENOUGH (400 * 1000)
-#define WINDOW (32 * MIB)
-
-static bool not_known(int e)
-{
-	return e == EOPNOTSUPP || e == EINVAL || e == ENOSYS;
-}
-
-ssize_t read_uncached(int fd, void *p, size_t n)
-{
-	struct iovec io = {p, n};
-	ssize_t r;
-	do {
-		r = preadv2(fd, &io, 1, -1, RWF_DONTCACHE);
-		if (r < 0 && not_known(errno))
-			r = read(fd, p, n);
-	} while (r < 0 && errno == EINTR);
-	return r;
-}
 
 struct file_reader {
 	struct reader base;
@@ -51,7 +18,10 @@ struct file_reader {
 static ssize_t file_read(struct reader *r, void *p, size_t n, struct error *err)
 {
 	struct file_reader *f = (struct file_reader *)r;
-	ssize_t got = read_uncached(f->fd, p, n);
+	ssize_t got;
+	do
+		got = read_large(f->fd, p, n);
+	while (got < 0 && errno == EINTR);
 	return got < 0 ? err_sys(err, errno, "cannot read %s", f->what) : got;
 }
 
@@ -74,46 +44,17 @@ struct file_sink {
 	struct sink base;
 	int fd;
 	char *what;
-	uint64_t at;   /* in the file, before what waits in buf */
-	char *buf;     /* PIECE bytes, from the first piece that goes uncached */
-	size_t n;      /* in buf */
-	bool as_usual; /* for good */
-	uint64_t window;
-	int64_t ns; /* that its bytes took */
+	uint64_t at; /* in the file, before what waits in buf */
+	char *buf;   /* PIECE bytes, once the file is large */
+	size_t n;    /* in buf */
+	bool is_pipe;
 };
-
-static int64_t now_ns(void)
-{
-	struct timespec ts;
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
-}
-
-static ssize_t write_some(struct file_sink *f, const void *p, size_t n)
-{
-	if (f->as_usual || f->at < CACHED)
-		return write(f->fd, p, n);
-	struct iovec io = {(void *)p, n};
-	int64_t from = now_ns();
-	ssize_t r = pwritev2(f->fd, &io, 1, -1, RWF_DONTCACHE);
-	if (r < 0 && not_known(errno)) {
-		f->as_usual = true;
-		return write(f->fd, p, n);
-	}
-	f->ns += now_ns() - from;
-	f->window += r > 0 ? (uint64_t)r : 0;
-	if (f->window >= WINDOW) {
-		f->as_usual = f->window < (uint64_t)f->ns / 1000000 * FAST_ENOUGH;
-		f->window = 0;
-		f->ns = 0;
-	}
-	return r;
-}
 
 static int put(struct file_sink *f, const char *p, size_t n, struct error *err)
 {
 	while (n) {
-		ssize_t w = write_some(f, p, n);
+		ssize_t w =
+		        f->is_pipe || f->at < SMALL ? write(f->fd, p, n) : write_large(f->fd, p, n);
 		if (w < 0 && errno == EINTR)
 			continue;
 		if (w < 0)
@@ -136,7 +77,7 @@ static int file_write(struct sink *s, const void *data, size_t n, struct error *
 {
 	struct file_sink *f = (struct file_sink *)s;
 	const char *p = data;
-	if (f->n == 0 && (f->as_usual || f->at + n <= CACHED))
+	if (f->n == 0 && (f->is_pipe || f->at + n <= SMALL))
 		return put(f, p, n, err);
 	while (n) {
 		/* up to where a page of the file begins */
@@ -182,7 +123,7 @@ struct sink *sink_file(int fd, const char *what)
 	f->base = (struct sink){file_write, file_finish, file_free};
 	f->fd = fd;
 	f->what = xstrdup(what);
-	f->as_usual = at < 0; /* a pipe */
+	f->is_pipe = at < 0;
 	f->at = at > 0 ? (uint64_t)at : 0;
 	return &f->base;
 }

@@ -39,8 +39,8 @@ static inline void sink_freep(struct sink **s)
 
 /* sink_fd - writes to fd (not owned), handling short writes. `what` names it in errors. */
 struct sink *sink_fd(int fd, const char *what);
-/* sink_file - the same for a large file that nobody is about to read again: it does not fill the
- * page cache. Some of it may be written by finish() only. */
+/* sink_file - the same for a file that may be large (base/large_file.h). Some of it may be written
+ * by finish() only. */
 struct sink *sink_file(int fd, const char *what);
 /* sink_null - discards. */
 struct sink *sink_null(void);
@@ -74,11 +74,8 @@ static inline ssize_t must_check reader_read(struct reader *r, void *p, size_t n
 {
 	return r->read(r, p, n, err);
 }
-/* reader_file - reads fd (not owned) by read_uncached. */
+/* reader_file - reads fd (not owned) through once (base/large_file.h). */
 struct reader *reader_file(int fd, const char *what);
-/* read_uncached - read(2) of a large file that is read through once: what was not in the page cache
- * does not stay there. Repeated when interrupted. */
-ssize_t read_uncached(int fd, void *p, size_t n);
 void reader_free(struct reader *r); /* NULL is fine; frees the owned chain */
 static inline void reader_freep(struct reader **r)
 {

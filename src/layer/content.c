@@ -10,10 +10,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/large_file.h"
 #include "layer/content.h"
 #include "sys/path.h"
 
 #define BUF_SIZE (256u << 10)
+#define LARGE (128u << 10)
 #define HOLE_MIN 4096u
 #define REFLINK_MIN (1u << 20)
 
@@ -52,10 +54,15 @@ int content_write(int fd, const void *p, size_t n, bool *hole)
 		*hole = true;
 		return 0;
 	}
-	int r = sys_write_all(fd, p, n);
-	if (r < 0) {
-		errno = -r;
-		return -1;
+	const char *from = p;
+	while (n) {
+		ssize_t r = n >= LARGE ? write_large(fd, from, n) : write(fd, from, n);
+		if (r < 0 && errno == EINTR)
+			continue;
+		if (r < 0)
+			return -1;
+		from += r;
+		n -= (size_t)r;
 	}
 	*hole = false;
 	return 0;

@@ -117,6 +117,21 @@ static int whiteout(
 
 /* --- regular files and links ----------------------------------------------------------------- */
 
+/* Whole pieces, however the archive comes in. */
+static ssize_t read_piece(struct unpack *x, struct error *err)
+{
+	size_t have = 0;
+	while (have < BUF_SIZE) {
+		ssize_t n = tar_reader_read(x->r, (char *)x->buf + have, BUF_SIZE - have, err);
+		if (n < 0)
+			return -1;
+		if (n == 0)
+			break;
+		have += (size_t)n;
+	}
+	return (ssize_t)have;
+}
+
 static int write_content(
         struct unpack *x, int fd, struct tree_entry *e, const char *raw, struct error *err)
 {
@@ -125,7 +140,7 @@ static int write_content(
 	bool hole = false;
 	sha256_init(&h);
 	for (;;) {
-		ssize_t n = tar_reader_read(x->r, x->buf, BUF_SIZE, err);
+		ssize_t n = read_piece(x, err);
 		if (n < 0)
 			return -1;
 		if (n == 0)

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 
+#include "base/large_file.h"
 #include "store/internal.h"
 #include "sys/path.h"
 
@@ -209,7 +210,10 @@ static ssize_t blob_read(struct reader *r, void *p, size_t n, struct error *err)
 	char str[DIGEST_STR_MAX];
 	if (b->done)
 		return 0;
-	ssize_t got = read_uncached(b->fd, p, n);
+	ssize_t got;
+	do
+		got = read_large(b->fd, p, n);
+	while (got < 0 && errno == EINTR);
 	if (got < 0) {
 		int e = errno;
 		if (e == EIO)

@@ -1,0 +1,88 @@
+/* base/large_file.c - see large_file.h. */
+#include "base/large_file.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifndef RWF_DONTCACHE
+#define RWF_DONTCACHE 0x80
+#endif
+
+#define MIB ((uint64_t)1 << 20)
+/* Bytes before a speed counts, and from which on the past counts half. */
+#define ENOUGH (8 * MIB)
+#define WINDOW (16 * MIB)
+/* A page cache that takes this much holds nobody up. Bytes in a microsecond. */
+#define FAST 1500
+
+struct speed {
+	uint64_t bytes, ns;
+};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct speed speeds[2]; /* through the cache, around it */
+static bool around;            /* what is chosen now */
+
+/* What the page cache costs is the processor's time, around it there is the disk to wait for. */
+static int64_t now_ns(bool way)
+{
+	struct timespec ts;
+	clock_gettime(way ? CLOCK_MONOTONIC : CLOCK_THREAD_CPUTIME_ID, &ts);
+	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+/* Bytes in a microsecond; 0: not known. */
+static uint64_t rate(const struct speed *s)
+{
+	return s->bytes < ENOUGH ? 0 : s->bytes * 1000 / (s->ns + 1);
+}
+
+static void took(bool way, size_t n, int64_t ns)
+{
+	pthread_mutex_lock(&lock);
+	struct speed *s = &speeds[way];
+	s->bytes += n;
+	s->ns += (uint64_t)MAX(ns, 0);
+	if (s->bytes > WINDOW) {
+		s->bytes /= 2;
+		s->ns /= 2;
+	}
+	uint64_t cache = rate(&speeds[0]), past = rate(&speeds[1]);
+	/* A disk that is half as fast still leaves more of the processor to others. */
+	bool slow = cache && cache < FAST;
+	__atomic_store_n(&around, slow && (!past || past > cache / 2), __ATOMIC_RELAXED);
+	pthread_mutex_unlock(&lock);
+}
+
+static bool not_known(int e)
+{
+	return e == EOPNOTSUPP || e == EINVAL || e == ENOSYS;
+}
+
+ssize_t write_large(int fd, const void *p, size_t n)
+{
+	bool way = __atomic_load_n(&around, __ATOMIC_RELAXED);
+	struct iovec io = {(void *)p, n};
+	int64_t from = now_ns(way);
+	ssize_t r = way ? pwritev2(fd, &io, 1, -1, RWF_DONTCACHE) : write(fd, p, n);
+	/* This file is on a file system that can't, or is no file. */
+	if (way && r < 0 && not_known(errno))
+		return write(fd, p, n);
+	if (r > 0)
+		took(way, (size_t)r, now_ns(way) - from);
+	return r;
+}
+
+ssize_t read_large(int fd, void *p, size_t n)
+{
+	struct iovec io = {p, n};
+	if (__atomic_load_n(&around, __ATOMIC_RELAXED)) {
+		ssize_t r = preadv2(fd, &io, 1, -1, RWF_DONTCACHE);
+		if (r >= 0 || !not_known(errno))
+			return r;
+	}
+	return read(fd, p, n);
+}
