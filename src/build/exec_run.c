@@ -467,6 +467,15 @@ static void tell_mode(struct build *b, const struct graph_node *n)
 		        "apart (see strake info)");
 }
 
+/* more_to_come - is there another RUN? Whether it runs or is cached is not known yet. */
+static bool more_to_come(const struct build *b, const struct graph_node *n)
+{
+	for (size_t i = n->id + 1; i < b->graph->n_nodes; i++)
+		if (b->graph->nodes[i]->op == GRAPH_RUN)
+			return true;
+	return false;
+}
+
 static int run_process(
         struct build *b, const struct graph_node *n, struct sandbox_spec *spec, struct error *err)
 {
@@ -483,6 +492,7 @@ static int run_process(
 	spec->stderr_fd = errp[1];
 	struct sandbox_process proc = {.pidfd = -1, .status_fd = -1};
 	tell_mode(b, n);
+	spec->more = more_to_come(b, n);
 	int rc = sandbox_start(b->sandbox, spec, &proc, err);
 	close(out[1]);
 	close(errp[1]);

@@ -30,6 +30,7 @@ struct sandbox_context {
 	int sock; /* to the keeper; -1: not started */
 	int pidfd;
 	int retired; /* pidfd of a keeper that was told to end; -1: none */
+	int retired_sock;
 	uint32_t next_id;
 	struct strv ports; /* published, as the keeper's arguments */
 };
@@ -39,7 +40,7 @@ struct sandbox_context *sandbox_context_new(int staging_fd)
 	struct sandbox_context *c = new0(struct sandbox_context, 1);
 	pthread_mutex_init(&c->lock, NULL);
 	c->staging_fd = fcntl(staging_fd, F_DUPFD_CLOEXEC, 3);
-	c->sock = c->pidfd = c->retired = -1;
+	c->sock = c->pidfd = c->retired = c->retired_sock = -1;
 	c->next_id = 1;
 	return c;
 }
@@ -50,17 +51,23 @@ void sandbox_context_publish(struct sandbox_context *c, const struct strv *ports
 }
 
 /* await_keeper - it ends by itself, once it has cleared away the last step's scratch; but one that
- * was stopped would never know. */
-static void await_keeper(int *pidfd)
+ * was stopped would never know. Its network program takes some 15 ms to die, killed as it is (the
+ * kernel takes a network device apart): that is waited for only where it holds ports that the next
+ * one may want. */
+static void await_keeper(struct sandbox_context *c)
 {
-	if (*pidfd < 0)
+	if (c->retired < 0)
 		return;
 	int status;
-	struct pollfd p = {*pidfd, POLLIN, 0};
-	(void)!poll(&p, 1, 500);
-	syscall(SYS_pidfd_send_signal, *pidfd, SIGKILL, NULL, 0);
-	(void)!sys_wait_pidfd(*pidfd, &status);
-	close_ptr(pidfd);
+	struct pollfd p = {c->retired_sock, POLLIN, 0};
+	if (poll(&p, 1, 500) <= 0 || c->ports.n) {
+		p = (struct pollfd){c->retired, POLLIN, 0};
+		(void)!poll(&p, 1, 500);
+		syscall(SYS_pidfd_send_signal, c->retired, SIGKILL, NULL, 0);
+		(void)!sys_wait_pidfd(c->retired, &status);
+	}
+	close_ptr(&c->retired);
+	close_ptr(&c->retired_sock);
 }
 
 void sandbox_context_retire(struct sandbox_context *c)
@@ -69,9 +76,10 @@ void sandbox_context_retire(struct sandbox_context *c)
 		return;
 	pthread_mutex_lock(&c->lock);
 	if (c->sock >= 0) {
-		await_keeper(&c->retired);
-		close_ptr(&c->sock);
+		await_keeper(c);
+		(void)shutdown(c->sock, SHUT_WR);
 		c->retired = take_fd(&c->pidfd);
+		c->retired_sock = take_fd(&c->sock);
 	}
 	pthread_mutex_unlock(&c->lock);
 }
@@ -81,7 +89,7 @@ void sandbox_context_free(struct sandbox_context *c)
 	if (!c)
 		return;
 	sandbox_context_retire(c);
-	await_keeper(&c->retired);
+	await_keeper(c);
 	close_ptr(&c->staging_fd);
 	strv_release(&c->ports);
 	pthread_mutex_destroy(&c->lock);
@@ -365,6 +373,9 @@ int sandbox_start(struct sandbox_context *c, const struct sandbox_spec *spec,
 	        .network = s.network,
 	        .single_id = s.single_id,
 	        .join = s.join,
+	        .plain = !s.insecure && !s.single_id && !s.join && !s.has_ready_root &&
+	                 !limits.memory && !limits.pids && !limits.cpu_quota,
+	        .more = s.more,
 	        .limits = limits,
 	        .own_userns = sys_privilege_own_userns()};
 	snprintf(m.arch, sizeof(m.arch), "%s", str_or_empty(s.arch));

@@ -9,6 +9,7 @@
 #include "sandbox/freeze.h"
 #include "sandbox/notify.h"
 #include "sandbox/proxy.h"
+#include "sandbox/spare.h"
 #include "sandbox/step.h"
 #include "sandbox/wire.h"
 #include "sys/mount.h"
@@ -48,6 +49,7 @@ struct keeper {
 	size_t n, cap;
 	struct waiting *queue; /* only with shared_proc */
 	size_t n_queue, cap_queue;
+	struct spare spare;
 	struct network net;
 	struct seccomp_filter filter, compat_filter;
 	struct emulator emulator;
@@ -84,15 +86,6 @@ static void send_failure(int sock, const struct error *err)
 	send_exit(sock, 1, false, 0);
 }
 
-static pid_t fork_into(unsigned long namespaces)
-{
-#if defined(__s390x__)
-	return (pid_t)syscall(SYS_clone, NULL, namespaces | SIGCHLD, NULL, NULL, NULL);
-#else
-	return (pid_t)syscall(SYS_clone, namespaces | SIGCHLD, NULL, NULL, NULL, NULL);
-#endif
-}
-
 /* step_of - a running step; NULL: it has ended. */
 static const struct running *step_of(const struct keeper *k, uint32_t id)
 {
@@ -102,11 +95,11 @@ static const struct running *step_of(const struct keeper *k, uint32_t id)
 	return NULL;
 }
 
-static noreturn_ void become_step(struct keeper *k, const struct wire_order_msg *m, int sock,
-        int cgroup, int supervisor, const struct machine *machine)
+static struct step new_step(
+        struct keeper *k, int cgroup, int supervisor, const struct machine *machine)
 {
 	bool compat = machine->way == EMULATOR_COMPAT;
-	struct step s = {.staging_fd = KEEPER_STAGING,
+	return (struct step){.staging_fd = KEEPER_STAGING,
 	        .scratch_fd = -1,
 	        .net = &k->net,
 	        .filter = compat ? &k->compat_filter : &k->filter,
@@ -123,7 +116,18 @@ static noreturn_ void become_step(struct keeper *k, const struct wire_order_msg 
 	        .root_mount = -1,
 	        .root_fd = -1,
 	        .sys_bind = -1,
-	        .console = -1};
+	        .console = -1,
+	        .kit_fd = -1,
+	        .own_ns = -1,
+	        .own_root = -1,
+	        .outer_ns = -1,
+	        .outer_root = -1};
+}
+
+static noreturn_ void become_step(struct keeper *k, const struct wire_order_msg *m, int sock,
+        int cgroup, int supervisor, const struct machine *machine)
+{
+	struct step s = new_step(k, cgroup, supervisor, machine);
 	scratch_name(s.scratch_name, sizeof(s.scratch_name), m->id);
 	if (m->join) {
 		const struct running *r = step_of(k, m->join);
@@ -185,21 +189,39 @@ static int start_supervisor(struct keeper *k, uint32_t id, struct error *err)
 	return sv[1];
 }
 
+static noreturn_ void become_spare(void *ctx, uint32_t network, int ctl)
+{
+	struct keeper *k = ctx;
+	struct error ignored = ERROR_INIT;
+	struct machine machine = {EMULATOR_NONE, ERROR_INIT};
+	struct wire_order_msg m;
+	/* Nothing of the builder's or of other steps: only the number stays taken. */
+	for (size_t i = 0; i < k->n; i++)
+		close_ptr(&k->v[i].sock);
+	if (dup3(KEEPER_STAGING, KEEPER_SOCKET, O_CLOEXEC) < 0)
+		_exit(1);
+	struct step s = new_step(k, -1, -1, &machine);
+	s.spec.network = network;
+	if (step_prepare_ahead(&s, &ignored) < 0)
+		_exit(1);
+	int sock = spare_wait(ctl, &m);
+	scratch_name(s.scratch_name, sizeof(s.scratch_name), m.id);
+	step_main(&s, sock);
+}
+
 static void start_step(struct keeper *k, const struct wire_order_msg *m, int sock)
 {
 	_cleanup_error_ struct error err = ERROR_INIT;
 	struct cgroup cg = {.fd = -1, .parent_fd = -1};
 	struct machine machine = {.why_not = ERROR_INIT};
-	unsigned long ns = CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS;
-	if (m->network == SANDBOX_NET_NONE)
-		ns |= CLONE_NEWNET;
-	if (m->join)
-		ns = 0;
 	pid_t pid = -1;
 	_cleanup_close_ int supervisor = -1;
 	if (prepare_start(k, m, &cg, &machine, &err) >= 0 &&
 	        (!m->single_id || (supervisor = start_supervisor(k, m->id, &err)) >= 0)) {
-		pid = fork_into(ns);
+		bool native = machine.way == EMULATOR_NONE && !error_is_set(&machine.why_not);
+		pid = m->plain && native ? spare_use(&k->spare, m, sock) : 0;
+		if (pid == 0)
+			pid = spare_fork(m->join ? 0 : spare_namespaces(m->network));
 		if (pid == 0)
 			become_step(k, m, sock, cg.fd, supervisor, &machine);
 		if (pid < 0)
@@ -214,6 +236,8 @@ static void start_step(struct keeper *k, const struct wire_order_msg *m, int soc
 		return;
 	}
 	add_running(k, (struct running){m->id, pid, sock, cg, {0}});
+	if (m->more && m->plain && !k->shared_proc)
+		spare_make(&k->spare, m->network, become_spare, k);
 }
 
 static void start_proxy(struct keeper *k, const struct wire_order_msg *m, const int *fds)
@@ -379,12 +403,14 @@ static void reap(struct keeper *k)
 {
 	int status;
 	pid_t pid;
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		spare_ended(&k->spare, pid);
 		for (size_t i = 0; i < k->n; i++)
 			if (k->v[i].pid == pid) {
 				finished(k, i, status);
 				break;
 			}
+	}
 	start_next(k);
 }
 

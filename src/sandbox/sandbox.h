@@ -88,6 +88,8 @@ struct sandbox_spec {
 	/* `exec`: the process enters the namespaces of this running one of the same context; layers
 	 * and mounts are not looked at. 0: new ones. */
 	uint32_t join;
+	/* Another step of the same network is expected: a process is prepared for it meanwhile. */
+	bool more;
 	/* A SEQPACKET socket; 0: none. It gets one message with an O_PATH descriptor of the root
 	 * once everything is mounted, and ends (end of file) when the command was executed or
 	 * nothing was. */

@@ -45,10 +45,13 @@ static int join_network(struct step *s, struct error *err)
 	return err_set(err, ERR_INTERNAL, "unknown network mode %d", s->spec.network);
 }
 
-static int new_session(struct step *s, struct error *err)
+static int new_session(struct error *err)
 {
-	if (setsid() < 0 && errno != EPERM)
-		return err_sys(err, errno, "setsid");
+	return setsid() < 0 && errno != EPERM ? err_sys(err, errno, "setsid") : 0;
+}
+
+static int name_host(struct step *s, struct error *err)
+{
 	if (s->spec.tty && ioctl(s->spec.stdin_fd, TIOCSCTTY, 0) < 0)
 		return err_sys(err, errno, "cannot make the terminal the controlling one");
 	/* EPERM: the filter of a container around us. The name is then the container's. */
@@ -59,20 +62,39 @@ static int new_session(struct step *s, struct error *err)
 	return 0;
 }
 
-/* enter_mount_namespace - from here on mounts are attached, in a tree of our own: the files tmpfs
- * covers the old root, and the new root stands in it. */
+static int open_root(void)
+{
+	return open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
+/* own_mount_namespace - from here on mounts are attached, in a tree of our own: the files tmpfs
+ * covers the old root. */
+static int own_mount_namespace(struct step *s, struct error *err)
+{
+	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		return err_sys(err, errno, "cannot make a mount namespace");
+	s->own_root = open_root();
+	int r = s->own_root < 0 ? -errno : sys_mount_attach(s->files_fd, s->own_root);
+	return r < 0 ? err_sys(err, r, "cannot attach a tmpfs") : 0;
+}
+
+/* go_to - into a mount namespace, with the root that we had there: it may have been a chroot. */
+static int go_to(int ns, int root, struct error *err)
+{
+	if (setns(ns, CLONE_NEWNS) < 0 || fchdir(root) < 0 || chroot(".") < 0)
+		return err_sys(err, errno, "cannot enter a mount namespace");
+	return 0;
+}
+
 static int enter_mount_namespace(struct step *s, struct error *err)
 {
 	uint64_t set = s->spec.insecure ? 0 : MOUNT_ATTR_NODEV;
 	int r = sys_mount_attr(s->root_mount, false, set, 0);
 	if (r < 0)
 		return err_sys(err, r, "cannot protect the root file system");
-	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
-		return err_sys(err, errno, "cannot make a mount namespace");
-	_cleanup_close_ int slash = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	r = slash < 0 ? -errno : sys_mount_attach(s->files_fd, slash);
-	if (r < 0)
-		return err_sys(err, r, "cannot attach a tmpfs");
+	if ((s->ahead ? go_to(s->own_ns, s->own_root, err) : own_mount_namespace(s, err)) < 0)
+		return -1;
+	close_ptr(&s->own_root);
 	_cleanup_close_ int at = openat(s->files_fd, "root", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	r = at < 0 ? -errno : sys_mount_attach(s->root_mount, at);
 	if (r < 0)
@@ -329,9 +351,41 @@ static int greet_supervisor(struct step *s, bool shared, struct error *err)
 	return r < 0 ? err_sys(err, r, "cannot talk to the supervisor of the step") : 0;
 }
 
+static int own_namespaces(struct step *s, struct error *err)
+{
+	return join_cgroup(s, err) < 0 || join_network(s, err) < 0 ? -1 : new_session(err);
+}
+
+int step_prepare_ahead(struct step *s, struct error *err)
+{
+	static const char *const points[] = {"kit", "kit/proc", "kit/sys", "kit/dev"};
+	if (own_namespaces(s, err) < 0 || step_prepare_fixed(s, err) < 0)
+		return -1;
+	s->outer_ns = open("/proc/thread-self/ns/mnt", O_RDONLY | O_CLOEXEC);
+	s->outer_root = open_root();
+	if (s->outer_ns < 0 || s->outer_root < 0)
+		return err_sys(err, errno, "cannot open the mount namespace");
+	if (own_mount_namespace(s, err) < 0)
+		return -1;
+	s->own_ns = open("/proc/thread-self/ns/mnt", O_RDONLY | O_CLOEXEC);
+	if (s->own_ns < 0)
+		return err_sys(err, errno, "cannot open the mount namespace");
+	for (size_t i = 0; i < ARRAY_SIZE(points); i++)
+		if (mkdirat(s->files_fd, points[i], 0755) < 0)
+			return err_sys(err, errno, "cannot prepare a tmpfs");
+	s->kit_fd = openat(s->files_fd, "kit", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (s->kit_fd < 0)
+		return err_sys(err, errno, "cannot prepare a tmpfs");
+	s->root_fd = s->kit_fd;
+	int r = step_attach_fixed(s, err);
+	s->root_fd = -1;
+	s->ahead = true;
+	return r < 0 ? -1 : go_to(s->outer_ns, s->outer_root, err);
+}
+
 static int set_up(struct step *s, int *sock, struct error *err)
 {
-	if (join_cgroup(s, err) < 0 || join_network(s, err) < 0 || new_session(s, err) < 0 ||
+	if ((!s->ahead && own_namespaces(s, err) < 0) || name_host(s, err) < 0 ||
 	        step_prepare_system(s, err) < 0 || step_add_devices(s, err) < 0 ||
 	        step_prepare_mounts(s, err) < 0 || step_build_rootfs(s, err) < 0)
 		return -1;

@@ -47,6 +47,12 @@ struct step {
 	int sys_bind;   /* clone of the host's /sys where a new sysfs is refused; else -1 */
 	int console;    /* clone of the pty slave; -1: none */
 	int device_fds[STEP_N_DEVICES];
+	/* spare.h: the mount namespace of the step stands already, with all of the system in it.
+	 */
+	bool ahead;
+	int kit_fd;               /* there: a directory with proc, sys and dev */
+	int own_ns, own_root;     /* the namespace, and "/" in it */
+	int outer_ns, outer_root; /* the builder's, to which the process has come back */
 	struct step_mount *mounts;
 	size_t n_given_mounts;   /* spec.mounts beyond these are CDI's */
 	const bool *cdi_devices; /* of those: which are device nodes */
@@ -79,8 +85,11 @@ bool path_is_or_below(const char *path, const char *dir);
 int step_add_devices(struct step *s, struct error *err) must_check; /* --device, as mounts */
 int step_prepare_mounts(struct step *s, struct error *err) must_check;
 int step_attach_mounts(struct step *s, struct error *err) must_check;
-/* system.c: /proc, /sys, /dev, masks, hosts and resolv.conf. */
+/* system.c: /proc, /sys, /dev, masks, hosts and resolv.conf. prepare and attach do both halves
+ * unless the first was done ahead; fixed: that half, which depends on nothing but the network. */
+int step_prepare_fixed(struct step *s, struct error *err) must_check;
 int step_prepare_system(struct step *s, struct error *err) must_check;
+int step_attach_fixed(struct step *s, struct error *err) must_check;
 int step_attach_system(struct step *s, struct error *err) must_check;
 /* sys/owner.h's record of fd where owners cannot be applied, else fchown. -errno. */
 int step_chown(const struct step *s, int fd, uint32_t uid, uint32_t gid) must_check;
@@ -93,6 +102,8 @@ void step_init(bool tty);
 
 /* step_main - never returns. sock: the step's socket. */
 noreturn_ void step_main(struct step *s, int sock);
+/* step_prepare_ahead - all that can be done before the spec comes; s->spec.network is set. */
+int step_prepare_ahead(struct step *s, struct error *err) must_check;
 /* step_join_main - the same in the namespaces of a step that runs. */
 noreturn_ void step_join_main(struct step *s, pid_t target, int sock);
 

@@ -123,12 +123,10 @@ static int prepare_files(struct step *s, struct error *err)
 		return err_sys(err, r < 0 ? r : errno, "cannot prepare a tmpfs");
 	s->resolv_fd =
 	        openat(s->files_fd, "resolv.conf", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-	if (s->resolv_fd < 0)
-		return err_sys(err, errno, "cannot make resolv.conf");
-	return write_hosts(s, err);
+	return s->resolv_fd < 0 ? err_sys(err, errno, "cannot make resolv.conf") : 0;
 }
 
-int step_prepare_system(struct step *s, struct error *err)
+int step_prepare_fixed(struct step *s, struct error *err)
 {
 	if (prepare_files(s, err) < 0)
 		return -1;
@@ -144,11 +142,18 @@ int step_prepare_system(struct step *s, struct error *err)
 		if (s->proc_bind < 0)
 			return err_sys(err, s->proc_bind, "cannot bind this container's /proc");
 	}
-	/* So that ttyname() inside finds the terminal, which lives in the host's devpts. */
-	s->console = s->spec.tty ? sys_bind_clone(s->spec.stdin_fd, "", false) : -1;
 	/* A new sysfs shows the network namespace; with the host's a user namespace may not. */
 	bool bind_sys = s->spec.network == SANDBOX_NET_HOST || s->shared_proc;
 	s->sys_bind = bind_sys ? sys_bind_clone(AT_FDCWD, "/sys", true) : -1;
+	return 0;
+}
+
+int step_prepare_system(struct step *s, struct error *err)
+{
+	if ((!s->ahead && step_prepare_fixed(s, err) < 0) || write_hosts(s, err) < 0)
+		return -1;
+	/* So that ttyname() inside finds the terminal, which lives in the host's devpts. */
+	s->console = s->spec.tty ? sys_bind_clone(s->spec.stdin_fd, "", false) : -1;
 	return 0;
 }
 
@@ -228,7 +233,7 @@ static int placeholder(int dir, const char *name)
 }
 
 /* fill_dev - directories, links and empty files to bind the nodes on. */
-static int fill_dev(struct step *s, int dev)
+static int fill_dev(int dev)
 {
 	static const char *const dirs[] = {"pts", "shm", "mqueue"};
 	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++)
@@ -245,28 +250,22 @@ static int fill_dev(struct step *s, int dev)
 		if (r < 0)
 			return r;
 	}
-	return s->console >= 0 ? placeholder(dev, "console") : 0;
+	return 0;
 }
 
 static int attach_dev(struct step *s, struct error *err)
 {
-	char shm[64], path[32];
+	char path[32];
 	uint64_t nodev = s->spec.insecure ? 0 : MOUNT_ATTR_NODEV;
 	int dev = with_attr(sys_tmpfs_mount("mode=0755,size=65536k"), MOUNT_ATTR_NOSUID | nodev);
-	int r = dev < 0 ? dev : fill_dev(s, dev);
+	int r = dev < 0 ? dev : fill_dev(dev);
 	if (r < 0)
 		return err_sys(err, r, "cannot fill /dev");
 	if (attach_at(s, dev, "dev", err) < 0 ||
 	        attach_at(s, sys_devpts_mount(), "dev/pts", err) < 0)
 		return -1;
-	snprintf(shm, sizeof(shm), "mode=1777,size=%llu",
-	        (unsigned long long)(s->spec.shm_size ? s->spec.shm_size : 64u << 20));
-	int fd = with_attr(
-	        sys_tmpfs_mount(shm), MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
-	if (attach_at(s, fd, "dev/shm", err) < 0)
-		return -1;
 	/* A kernel without POSIX queues has no mqueue to mount. */
-	fd = sys_mqueue_mount();
+	int fd = sys_mqueue_mount();
 	if (fd != -ENODEV && attach_at(s, fd, "dev/mqueue", err) < 0)
 		return -1;
 	for (size_t i = 0; i < ARRAY_SIZE(devices); i++) {
@@ -274,9 +273,26 @@ static int attach_dev(struct step *s, struct error *err)
 		if (attach_at(s, take_fd(&s->device_fds[i]), path, err) < 0)
 			return -1;
 	}
-	if (s->console >= 0 && attach_at(s, take_fd(&s->console), "dev/console", err) < 0)
-		return -1;
 	return 0;
+}
+
+/* attach_own_dev - what of /dev is this step's. */
+static int attach_own_dev(struct step *s, struct error *err)
+{
+	char shm[64];
+	snprintf(shm, sizeof(shm), "mode=1777,size=%llu",
+	        (unsigned long long)(s->spec.shm_size ? s->spec.shm_size : 64u << 20));
+	int fd = with_attr(
+	        sys_tmpfs_mount(shm), MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+	if (attach_at(s, fd, "dev/shm", err) < 0)
+		return -1;
+	if (s->console < 0)
+		return 0;
+	_cleanup_close_ int dev = sys_open_beneath(s->root_fd, "dev", O_RDONLY | O_DIRECTORY, 0);
+	int r = dev < 0 ? dev : placeholder(dev, "console");
+	if (r < 0)
+		return err_sys(err, r, "cannot make /dev/console");
+	return attach_at(s, take_fd(&s->console), "dev/console", err);
 }
 
 static int mask_one(struct step *s, const char *path, struct error *err)
@@ -338,11 +354,29 @@ static int attach_file(struct step *s, const char *name, const char *path, struc
 	return attach_at(s, with_attr(sys_bind_clone(s->files_fd, name, false), attr), path, err);
 }
 
-int step_attach_system(struct step *s, struct error *err)
+int step_attach_fixed(struct step *s, struct error *err)
 {
 	if (attach_proc(s, err) < 0 || attach_sys(s, err) < 0 || attach_dev(s, err) < 0)
 		return -1;
-	if (!s->spec.insecure && attach_masks(s, err) < 0)
+	return s->spec.insecure ? 0 : attach_masks(s, err);
+}
+
+/* attach_kit - the whole trees that stand ready. */
+static int attach_kit(struct step *s, struct error *err)
+{
+	static const char *const names[] = {"proc", "sys", "dev"};
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		int fd = sys_open_beneath(s->kit_fd, names[i], O_PATH | O_DIRECTORY, 0);
+		if (attach_at(s, fd, names[i], err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+int step_attach_system(struct step *s, struct error *err)
+{
+	if ((s->ahead ? attach_kit(s, err) : step_attach_fixed(s, err)) < 0 ||
+	        attach_own_dev(s, err) < 0)
 		return -1;
 	return attach_file(s, "hosts", s->hosts_path, err) < 0 ||
 	                       attach_file(s, "resolv.conf", s->resolv_path, err) < 0

@@ -23,6 +23,8 @@ struct wire_order_msg {
 	uint32_t network;   /* START: enum sandbox_network */
 	uint32_t single_id; /* START: with a supervisor */
 	uint32_t join;      /* START: of the step whose namespaces it enters; 0: new ones */
+	uint32_t plain;     /* START: a process prepared ahead can become it (spare.h) */
+	uint32_t more;      /* START: another one like it is expected */
 	int32_t signal;     /* KILL */
 	struct cgroup_limits limits; /* START */
 	uint32_t own_userns;         /* START: the builder made its user namespace itself */

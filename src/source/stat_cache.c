@@ -15,7 +15,7 @@
 #include "source/stat_cache.h"
 #include "sys/path.h"
 
-#define MAGIC "STRKSTC1"
+#define MAGIC "STRKSTC2"
 #define FILE_MAX (1u << 30)
 #define AGE_MAX 8 /* written this often without being asked for: forgotten */
 #define XATTRS_MAX (64u << 10)
@@ -26,7 +26,7 @@
 
 struct header {
 	char magic[8];
-	uint64_t n_slots; /* a power of two */
+	uint64_t n_slots;
 	uint64_t n_used;
 	uint64_t blob_size;
 	uint64_t reserved[4];
@@ -93,7 +93,8 @@ static uint64_t mix(uint64_t h, uint64_t v)
 
 static size_t home(const struct stat_key *k, size_t n_slots)
 {
-	return (size_t)mix(mix(0x9e3779b97f4a7c15u, k->dev), k->ino) & (n_slots - 1);
+	uint64_t h = mix(mix(0x9e3779b97f4a7c15u, k->dev), k->ino);
+	return (size_t)((h & UINT32_MAX) * n_slots >> 32);
 }
 
 /* Over all of the slot but the age (which changes) and the sum; never 0, which marks free slots. */
@@ -156,7 +157,6 @@ static void load(struct stat_cache *c)
 		memcpy(&h, p, sizeof(h));
 		uint64_t rest = n - sizeof(h);
 		if (memcmp(h.magic, MAGIC, sizeof(h.magic)) == 0 && h.n_slots &&
-		        (h.n_slots & (h.n_slots - 1)) == 0 &&
 		        h.n_slots <= rest / sizeof(struct slot) && h.n_used < h.n_slots &&
 		        h.blob_size == rest - h.n_slots * sizeof(struct slot)) {
 			c->file = p;
@@ -207,7 +207,7 @@ bool stat_cache_get(struct stat_cache *c, const struct stat_key *k, struct diges
 		return false;
 	size_t i = home(k, c->n_slots);
 	/* a damaged file may have no free slot */
-	for (size_t tries = 0; tries < c->n_slots; tries++, i = (i + 1) & (c->n_slots - 1)) {
+	for (size_t tries = 0; tries < c->n_slots; tries++, i = i + 1 == c->n_slots ? 0 : i + 1) {
 		const struct slot *s = &c->slots[i];
 		if (!s->sum)
 			return false;
@@ -253,7 +253,7 @@ struct out {
 static void out_add(struct out *o, const struct slot *src, const void *xattrs, uint32_t age)
 {
 	size_t n = o->h->n_slots, i = home(&src->key, n);
-	for (; o->slots[i].sum; i = (i + 1) & (n - 1))
+	for (; o->slots[i].sum; i = i + 1 == n ? 0 : i + 1)
 		if (o->slots[i].key.ino == src->key.ino && o->slots[i].key.dev == src->key.dev)
 			return;
 	struct slot *s = &o->slots[i];
@@ -283,13 +283,13 @@ static void write_out(const struct stat_cache *c, const void *p, size_t n)
 
 static void save(struct stat_cache *c)
 {
-	size_t most = c->n_fresh, blob = 0, n_slots = 64;
+	size_t most = c->n_fresh, blob = 0;
 	for (size_t i = 0; i < c->n_fresh; i++)
 		blob += c->fresh[i].slot.xattr_len;
 	for (size_t i = 0; i < c->n_slots; i++)
 		most += c->slots[i].sum != 0;
-	while (n_slots < most + most / 2 + 1)
-		n_slots *= 2;
+	/* A quarter free: pages cost more to touch than slots to look through. */
+	size_t n_slots = most + most / 3 + 64;
 	size_t max = sizeof(struct header) + n_slots * sizeof(struct slot) + blob + c->blob_size;
 	if (max > FILE_MAX)
 		return;
