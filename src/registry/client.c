@@ -190,6 +190,14 @@ static bool status_may_pass(long status)
 	       status == 503 || status == 504;
 }
 
+/* sees_no_blob - a registry of several machines, or one to which another build pushes the same blob
+ * at this moment, may not see yet what it has taken. */
+static bool sees_no_blob(const struct http_response *resp)
+{
+	return (resp->status == 400 || resp->status == 404) && resp->body.len &&
+	       memmem(resp->body.buf, resp->body.len, "MANIFEST_BLOB_UNKNOWN", 21);
+}
+
 static unsigned backoff_ms(unsigned first, unsigned attempt)
 {
 	unsigned ms = first << MIN(attempt, 5u), jitter = 0;
@@ -210,7 +218,7 @@ static bool worth_waiting(const struct registry_config *cfg, int r,
 		/* Nobody listens: one more try for a server that is just restarting. */
 		return resp->retryable && !resp->local && !(resp->refused && attempt >= 1);
 	}
-	if (!status_may_pass(resp->status))
+	if (!status_may_pass(resp->status) && !(sees_no_blob(resp) && attempt < 2))
 		return false;
 	if (resp->retry_after > RETRY_AFTER_MAX)
 		return false;

@@ -367,11 +367,13 @@ class Handler(BaseHTTPRequestHandler):
         n = int(self.headers.get("Content-Length", 0))
         return self.rfile.read(n if limit is None else min(n, limit))
 
-    def registry(self, path, max_body=None, break_after=None, location=None):
+    def registry(self, path, max_body=None, break_after=None, location=None, late_manifest=None):
         """A registry that works, with switches."""
         q = parse_qs(urlparse(self.path).query)
         if "/manifests/" in path and self.command == "PUT":
-            data = self.body()
+            self.body()
+            if late_manifest is not None and bump("manifest" + path) <= late_manifest:
+                return self.error(400, "MANIFEST_BLOB_UNKNOWN", "blob unknown to registry")
             return self.answer(201, b"", [("Docker-Content-Digest", "sha256:" + "0" * 64)])
         if "/blobs/sha256:" in path:
             have = blobs.get(path.rsplit("/", 1)[1])
@@ -398,7 +400,16 @@ class Handler(BaseHTTPRequestHandler):
         n = int(self.headers.get("Content-Length", 0))
         if max_body is not None and n > max_body:
             self.close_connection = True
-            return self.error(413, "TOOLARGE", "request entity too large")
+            self.error(413, "TOOLARGE", "request entity too large", [("Connection", "close")])
+            self.wfile.flush()
+            # As servers do: closing over unread bytes would let a reset overtake the answer.
+            self.connection.settimeout(5)
+            try:
+                while self.connection.recv(65536):
+                    pass
+            except OSError:
+                pass
+            return None
         if break_after is not None and n > break_after and bump("break" + path) == 1:
             up += self.body(break_after)
             return self.reset()
@@ -416,6 +427,13 @@ class Handler(BaseHTTPRequestHandler):
         blobs[digest] = bytes(up)
         del uploads[uid]
         return self.answer(201)
+
+    def repo_push_late(self, path):
+        """Two tries until the blobs of a manifest are seen."""
+        return self.registry(path, late_manifest=2)
+
+    def repo_push_lost(self, path):
+        return self.registry(path, late_manifest=10**9)
 
     def repo_push(self, path):
         self.registry(path)

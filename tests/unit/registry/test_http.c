@@ -582,6 +582,13 @@ static void test_push(struct registry_client *c)
 	is_str(digest_str(&d, hex),
 	        "sha256:bafebd36189ad3688b7b3915ea55d461e0bfcfbdde11e54b0a123999fb6be50f",
 	        "its computed digest, not what the server says");
+	r = ref(host[0], "push-late", "t");
+	is_int(registry_put_manifest(c, &r, text, strlen(text), OCI_MT_MANIFEST, &d, &err), 0,
+	        "a manifest whose blobs are seen a little later");
+	r = ref(host[0], "push-lost", "t");
+	ok(registry_put_manifest(c, &r, text, strlen(text), OCI_MT_MANIFEST, &d, &err) < 0 &&
+	                strstr(err.msg, "MANIFEST_BLOB_UNKNOWN"),
+	        "one whose blobs never are");
 	error_release(&err);
 	registry_client_free(c);
 	free(server_log());
