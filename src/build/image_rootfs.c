@@ -12,13 +12,20 @@ struct image_rootfs_private {
 	struct build_view view;
 };
 
+void image_rootfs_end(struct image_rootfs *r)
+{
+	struct image_rootfs_private *p = r->private;
+	sandbox_context_free(p->b.sandbox);
+	p->b.sandbox = r->sandbox = NULL;
+}
+
 void image_rootfs_free(struct image_rootfs *r)
 {
 	if (!r)
 		return;
 	struct image_rootfs_private *p = r->private;
 	build_view_release(&p->view);
-	sandbox_context_free(p->b.sandbox);
+	image_rootfs_end(r);
 	registry_client_free(p->b.registry);
 	pool_free(p->b.pool);
 	for (size_t i = 0; i < p->b.n_images; i++)

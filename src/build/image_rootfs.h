@@ -37,6 +37,8 @@ struct sink;
 int image_rootfs_fetch(const struct image_rootfs *r, const char *url, struct sink *to,
         struct error *err) must_check;
 void image_rootfs_free(struct image_rootfs *r);
+/* image_rootfs_end - no process runs in it any more: with its sandbox go the ports it held. */
+void image_rootfs_end(struct image_rootfs *r);
 static inline void image_rootfs_freep(struct image_rootfs **r)
 {
 	image_rootfs_free(*r);

@@ -842,6 +842,9 @@ int container_start(struct store *s, const char *id, const struct container_run_
 		show_rest(&r);
 	terminal_free(take_ptr(r.term));
 	signals_end();
+	/* Who starts it again, once the lock is free, wants the same ports. */
+	if (r.rootfs)
+		image_rootfs_end(r.rootfs);
 	if (r.locked)
 		finish(&r, rc, exit_code, err);
 	/* Who asked too late to be answered hears that nobody is here; our reader may take its

@@ -190,6 +190,68 @@ def test_masked_and_read_only_kernel_files(strake):
         "RUN test -z \"$(ls /sys/firmware)\"\n"))
 
 
+LOOK = """\
+RUN <<EOF
+d=/look/$N
+mkdir -p $d
+awk '{ n = 7; while ($n != "-") n++; print $4 == "/" ? "/" : "sub", $5, $6, $(n + 1) }' \
+    /proc/self/mountinfo | sort >$d/mounts
+ls -lan /dev | awk '{ print $1, $3, $4, $9, $10, $11 }' >$d/dev
+ls -A /dev/shm /dev/mqueue /tmp >$d/empty
+(cd /proc; ls -d acpi asound bus fs irq kcore keys scsi sys timer_list 2>&1; ls -A acpi 2>&1) >$d/proc
+grep -E 'Cap|Seccomp|NoNewPrivs|NSpid|Groups|SigBlk|SigIgn' /proc/self/status >$d/status
+for n in cgroup ipc mnt net pid uts; do readlink /proc/self/ns/$n; done >$d/ns
+hostname >$d/hostname
+cat /etc/hosts /etc/resolv.conf >$d/files
+ls -l /proc/self/fd | wc -l >$d/fds
+ulimit -a >$d/limits
+umask >$d/umask
+touch /dev/left /dev/shm/left /tmp/left-$N
+rm /tmp/left-$N
+EOF
+"""
+
+
+def test_a_step_prepared_ahead_is_like_any_other(strake, who):
+    """The first step starts with nothing prepared, the others with a spare process."""
+    text = B + "".join("ENV N=%d\n%s" % (i, LOOK) for i in range(3))
+    out = strake.path("out")
+    for network in ("default", "none", "host"):
+        strake.build("-o", "type=local,dest=" + out, "--network=" + network, "--no-cache",
+                     dockerfile=text)
+        looks = []
+        for i in range(3):
+            d = os.path.join(out, "look", str(i))
+            looks.append({f: open(os.path.join(d, f)).read() for f in os.listdir(d)})
+        namespaces = [look.pop("ns").split() for look in looks]
+        assert looks[0] == looks[1] == looks[2]
+        assert "proc/sys" in looks[0]["mounts"] and "/dev/shm" in looks[0]["mounts"]
+        for kind, *ids in zip(("cgroup", "ipc", "mnt", "net", "pid", "uts"), *namespaces):
+            if kind in ("ipc", "mnt", "pid", "uts") or (kind, network) == ("net", "none"):
+                assert len(ids) == 3  # numbers may come again once a namespace is gone
+            elif kind == "net":
+                assert len(set(ids)) == 1
+        subprocess.run(["rm", "-rf", out], check=True)
+
+
+def test_steps_that_differ_from_the_one_before(strake):
+    """What a spare was not made for."""
+    result = strake.build("--allow=security.insecure", "--allow=network.host", dockerfile="# syntax=docker/dockerfile:1-labs\n" + B + """\
+RUN hostname; df /dev/shm | tail -n 1
+RUN --network=none ls /sys/class/net | tr '\\n' ' '; echo only
+RUN --security=insecure grep CapEff /proc/self/status; grep -q ' /proc/sys ' /proc/self/mountinfo || echo open
+RUN grep -q ' /proc/sys ro' /proc/self/mountinfo && echo shut; grep CapEff /proc/self/status
+RUN --mount=type=tmpfs,target=/t,size=1m df /t | tail -n 1; df /dev/shm | tail -n 1
+RUN --network=host readlink /proc/self/ns/net
+""")
+    lines = re.findall(r"^#\d+ \S+ (.*)$", result.err, re.M)
+    assert "buildkitsandbox" in lines and "lo only" in lines and "open" in lines and "shut" in lines
+    caps = [line.split()[1] for line in lines if line.startswith("CapEff")]
+    assert len(caps) == 2 and caps[0] != caps[1]
+    assert [line.split()[1] for line in lines if line.endswith("/dev/shm")] == ["65536", "65536"]
+    assert os.readlink("/proc/self/ns/net") in lines
+
+
 def test_only_its_own_processes_and_devices(strake):
     result = strake.build(dockerfile=B + (
         "RUN test $(ls -d /proc/[0-9]* | wc -l) -lt 6\n"
