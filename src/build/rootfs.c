@@ -148,8 +148,7 @@ int build_view_open(
 
 void rootfs_blame(struct build *b, const struct rootfs *chain, const struct error *err)
 {
-	if (err->class != ERR_INTEGRITY && err->errnum != ENOENT && err->errnum != ENOTDIR &&
-	        err->errnum != ELOOP && err->errnum != EIO)
+	if (!store_layer_suspect(err))
 		return;
 	for (struct rootfs *r = (struct rootfs *)chain; r; r = (struct rootfs *)r->parent) {
 		_cleanup_error_ struct error e = ERROR_INIT;

@@ -33,7 +33,7 @@ static int print_history(struct store *s, const struct store_image *si, const st
 	size_t layer = im->n_diff_ids;
 	bool json = a->format && str_eq(a->format, "json");
 	if (!a->quiet && !json)
-		printf("%-14s %-18s %-48s %-9s %s\n", "IMAGE", "CREATED", "CREATED BY", "SIZE",
+		printf("%-14s %-22s %-48s %-9s %s\n", "IMAGE", "CREATED", "CREATED BY", "SIZE",
 		        "COMMENT");
 	for (size_t i = im->n_history; i-- > 0;) {
 		const struct oci_history *h = &im->history[i];
@@ -69,10 +69,10 @@ static int print_history(struct store *s, const struct store_image *si, const st
 			_cleanup_free_ char *text = json_compact(j);
 			printf("%s\n", text);
 		} else if (a->no_trunc) {
-			printf("%-14s %-18s %-48s %-9s %s\n", id, ago, shown, sz, comment);
+			printf("%-14s %-22s %-48s %-9s %s\n", id, ago, shown, sz, comment);
 		} else {
 			bool cut = strlen(shown) > 45;
-			printf("%-14s %-18s %.45s%-*s %-9s %s\n", id, ago, shown,
+			printf("%-14s %-22s %.45s%-*s %-9s %s\n", id, ago, shown,
 			        cut ? 3 : 48 - (int)strlen(shown), cut ? "..." : "", sz, comment);
 		}
 	}

@@ -216,9 +216,7 @@ static int layer_gone(const struct digest *diff_id, struct error *err)
 int export_blame_layer(struct store *s, const struct digest *diff_id, struct error *err)
 {
 	_cleanup_error_ struct error e = ERROR_INIT;
-	bool suspect = err->class == ERR_INTEGRITY || err->errnum == ENOENT ||
-	               err->errnum == ENOTDIR || err->errnum == ELOOP || err->errnum == EIO;
-	if (suspect && store_layer_verify(s, diff_id, &e) == 0)
+	if (store_layer_suspect(err) && store_layer_verify(s, diff_id, &e) == 0)
 		error_move(err, &e);
 	return -1;
 }

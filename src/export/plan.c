@@ -123,7 +123,7 @@ static int try_clamp(struct layer_job *j, size_t i, struct error *err)
 		return 0;
 	int r = store_layer_get(
 	        j->s, j->l, &j->diff_ids[i], STORE_LAYER_FD | STORE_LAYER_TREE, &layer, err);
-	if (r == 0 && export_packed_open(j->s, j->l, &j->diff_ids[i], &layer, err) > 0)
+	if (r == 0 && (r = export_packed_open(j->s, j->l, &j->diff_ids[i], &layer, err)) > 0)
 		r = store_layer_get(j->s, j->l, &j->diff_ids[i], STORE_LAYER_FD | STORE_LAYER_TREE,
 		        &layer, err);
 	if (r <= 0 || !layer->canonical || !has_newer(layer->tree, j->o->epoch))

@@ -274,6 +274,12 @@ static int layer_get(struct store *s, struct store_lease *l, const struct digest
 	return -1;
 }
 
+bool store_layer_suspect(const struct error *err)
+{
+	return err->class == ERR_INTEGRITY || err->errnum == ENOENT || err->errnum == ENOTDIR ||
+	       err->errnum == ELOOP || err->errnum == EIO;
+}
+
 int store_layer_verify(struct store *s, const struct digest *diff_id, struct error *err)
 {
 	_cleanup_error_ struct error e = ERROR_INIT;

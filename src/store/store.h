@@ -99,6 +99,9 @@ struct store_layer {
 #define STORE_LAYER_TREE 2
 int store_layer_get(struct store *s, struct store_lease *l, const struct digest *diff_id, int what,
         const struct store_layer **ret, struct error *err) must_check;
+/* store_layer_suspect - could a damaged layer be what this error is about? Then it is worth the
+ * reading of all of it. */
+bool store_layer_suspect(const struct error *err);
 /* store_layer_verify - reads every byte. 1: it is what its manifest says; 0: it was damaged, and is
  * set aside; *err says how (ERR_INTEGRITY). -1: it cannot be told. */
 int store_layer_verify(struct store *s, const struct digest *diff_id, struct error *err) must_check;
