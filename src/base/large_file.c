@@ -22,15 +22,19 @@ struct speed {
 	uint64_t bytes, ns;
 };
 
+struct choice {
+	struct speed cache, past; /* through the cache, around it */
+	bool around;              /* what is chosen now */
+};
+
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct speed speeds[2]; /* through the cache, around it */
-static bool around;            /* what is chosen now */
+static struct choice writing, reading;
 
 /* What the page cache costs is the processor's time, around it there is the disk to wait for. */
-static int64_t now_ns(bool way)
+static int64_t now_ns(bool around)
 {
 	struct timespec ts;
-	clock_gettime(way ? CLOCK_MONOTONIC : CLOCK_THREAD_CPUTIME_ID, &ts);
+	clock_gettime(around ? CLOCK_MONOTONIC : CLOCK_THREAD_CPUTIME_ID, &ts);
 	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
 }
 
@@ -40,20 +44,20 @@ static uint64_t rate(const struct speed *s)
 	return s->bytes < ENOUGH ? 0 : s->bytes * 1000 / (s->ns + 1);
 }
 
-static void took(bool way, size_t n, int64_t ns)
+static void took(struct choice *c, bool around, size_t n, int64_t ns)
 {
 	pthread_mutex_lock(&lock);
-	struct speed *s = &speeds[way];
+	struct speed *s = around ? &c->past : &c->cache;
 	s->bytes += n;
 	s->ns += (uint64_t)MAX(ns, 0);
 	if (s->bytes > WINDOW) {
 		s->bytes /= 2;
 		s->ns /= 2;
 	}
-	uint64_t cache = rate(&speeds[0]), past = rate(&speeds[1]);
+	uint64_t cache = rate(&c->cache), past = rate(&c->past);
 	/* A disk that is half as fast still leaves more of the processor to others. */
 	bool slow = cache && cache < FAST;
-	__atomic_store_n(&around, slow && (!past || past > cache / 2), __ATOMIC_RELAXED);
+	__atomic_store_n(&c->around, slow && (!past || past > cache / 2), __ATOMIC_RELAXED);
 	pthread_mutex_unlock(&lock);
 }
 
@@ -64,25 +68,27 @@ static bool not_known(int e)
 
 ssize_t write_large(int fd, const void *p, size_t n)
 {
-	bool way = __atomic_load_n(&around, __ATOMIC_RELAXED);
+	bool around = __atomic_load_n(&writing.around, __ATOMIC_RELAXED);
 	struct iovec io = {(void *)p, n};
-	int64_t from = now_ns(way);
-	ssize_t r = way ? pwritev2(fd, &io, 1, -1, RWF_DONTCACHE) : write(fd, p, n);
+	int64_t from = now_ns(around);
+	ssize_t r = around ? pwritev2(fd, &io, 1, -1, RWF_DONTCACHE) : write(fd, p, n);
 	/* This file is on a file system that can't, or is no file. */
-	if (way && r < 0 && not_known(errno))
+	if (around && r < 0 && not_known(errno))
 		return write(fd, p, n);
 	if (r > 0)
-		took(way, (size_t)r, now_ns(way) - from);
+		took(&writing, around, (size_t)r, now_ns(around) - from);
 	return r;
 }
 
 ssize_t read_large(int fd, void *p, size_t n)
 {
+	bool around = __atomic_load_n(&reading.around, __ATOMIC_RELAXED);
 	struct iovec io = {p, n};
-	if (__atomic_load_n(&around, __ATOMIC_RELAXED)) {
-		ssize_t r = preadv2(fd, &io, 1, -1, RWF_DONTCACHE);
-		if (r >= 0 || !not_known(errno))
-			return r;
-	}
-	return read(fd, p, n);
+	int64_t from = now_ns(around);
+	ssize_t r = around ? preadv2(fd, &io, 1, -1, RWF_DONTCACHE) : read(fd, p, n);
+	if (around && r < 0 && not_known(errno))
+		return read(fd, p, n);
+	if (r > 0)
+		took(&reading, around, (size_t)r, now_ns(around) - from);
+	return r;
 }

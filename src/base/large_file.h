@@ -16,7 +16,8 @@
  * and end where pages of the file do: a page that was let go must be read again for its other half.
  */
 ssize_t write_large(int fd, const void *p, size_t n);
-/* read_large - read(2) of a file that is read through once. */
+/* read_large - read(2) of such a piece of a file that is read through. What is in the cache is
+ * taken from there either way. */
 ssize_t read_large(int fd, void *p, size_t n);
 
 #endif

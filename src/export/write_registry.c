@@ -9,6 +9,11 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+/* A piece on its way does not hold up the compressor, and a compressor more than there are
+ * processors works where reading and sending wait for the other side: a fifth of the time. */
+#define UPLOAD_BEHIND ((size_t)4 << 20)
+#define COMPRESSORS(n_threads) ((n_threads) + 1)
+
 #define RECORD_ORIGIN "origin" /* blob digest -> "domain/path" of a repository that had it */
 #define TEE_MIN (8u << 20)     /* smaller layers are compressed before they are sent */
 
@@ -237,8 +242,11 @@ static int push_on_the_way(struct store *s, struct store_lease *l, const struct 
 	uint64_t size;
 	if (!is_large(s, l, p->diff_id))
 		return 0;
-	if (export_layer_stream(s, l, p->diff_id, p->compression, p->level, p->n_threads,
-	            registry_upload_sink(r->client, r->ref, &digest, &size), err) < 0) {
+	if (export_layer_stream(s, l, p->diff_id, p->compression, p->level,
+	            COMPRESSORS(p->n_threads),
+	            sink_behind(
+	                    registry_upload_sink(r->client, r->ref, &digest, &size), UPLOAD_BEHIND),
+	            err) < 0) {
 		if (err->class == ERR_CANCELLED)
 			return -1;
 		log_debug("upload while compressing: %s", str_or_empty(err->msg));

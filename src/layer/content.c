@@ -68,11 +68,11 @@ int content_write(int fd, const void *p, size_t n, bool *hole)
 	return 0;
 }
 
-static ssize_t read_some(int fd, void *p, size_t n)
+static ssize_t read_some(int fd, void *p, size_t n, bool large)
 {
 	ssize_t r;
 	do
-		r = read(fd, p, n);
+		r = large ? read_large(fd, p, n) : read(fd, p, n);
 	while (r < 0 && errno == EINTR);
 	return r;
 }
@@ -84,7 +84,8 @@ int layer_hash_fd(int fd, struct digest *ret, uint64_t *ret_size)
 	uint64_t size = 0;
 	ssize_t n;
 	sha256_init(&h);
-	while ((n = read_some(fd, buf, BUF_SIZE)) > 0) {
+	/* The first piece tells a small file. */
+	while ((n = read_some(fd, buf, BUF_SIZE, size > 0)) > 0) {
 		sha256_update(&h, buf, (size_t)n);
 		size += (uint64_t)n;
 	}
@@ -111,7 +112,7 @@ static int copy_bytes(
 	/* One byte more than expected is asked for, so that a file that grew is seen. */
 	for (;;) {
 		size_t want = left + 1 < BUF_SIZE ? (size_t)left + 1 : BUF_SIZE;
-		ssize_t n = read_some(in, buf, want);
+		ssize_t n = read_some(in, buf, want, want >= LARGE);
 		if (n < 0)
 			return err_sys(err, errno, "cannot read %s", src->shown);
 		if (n == 0)

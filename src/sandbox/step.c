@@ -94,7 +94,11 @@ static int enter_mount_namespace(struct step *s, struct error *err)
 		return err_sys(err, r, "cannot protect the root file system");
 	if ((s->ahead ? go_to(s->own_ns, s->own_root, err) : own_mount_namespace(s, err)) < 0)
 		return -1;
+	/* The way back is not needed any more. */
 	close_ptr(&s->own_root);
+	close_ptr(&s->own_ns);
+	close_ptr(&s->outer_root);
+	close_ptr(&s->outer_ns);
 	_cleanup_close_ int at = openat(s->files_fd, "root", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	r = at < 0 ? -errno : sys_mount_attach(s->root_mount, at);
 	if (r < 0)

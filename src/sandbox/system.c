@@ -370,6 +370,7 @@ static int attach_kit(struct step *s, struct error *err)
 		if (attach_at(s, fd, names[i], err) < 0)
 			return -1;
 	}
+	close_ptr(&s->kit_fd);
 	return 0;
 }
 

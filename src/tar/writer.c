@@ -11,11 +11,13 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
+#include "base/large_file.h"
 #include "base/strbuf.h"
 #include "sys/path.h"
 #include "tar/format.h"
 
 #define BUF_SIZE ((size_t)1024 * 1024)
+#define LARGE ((size_t)128 * 1024)
 /* More in one entry's pax records than a reader would take (tar/reader.h). */
 #define PAX_MAX ((size_t)1024 * 1024)
 
@@ -321,7 +323,8 @@ static int append_bytes(struct archive *a, const struct tree_entry *e, int fd, s
 		if (a->n == BUF_SIZE && flush(a, err) < 0)
 			return -1;
 		size_t want = (size_t)MIN(left + 1, (uint64_t)(BUF_SIZE - a->n));
-		ssize_t got = read(fd, a->buf + a->n, want);
+		ssize_t got = want >= LARGE ? read_large(fd, a->buf + a->n, want)
+		                            : read(fd, a->buf + a->n, want);
 		if (got < 0 && errno == EINTR)
 			continue;
 		if (got < 0)
