@@ -66,29 +66,28 @@ static bool not_known(int e)
 	return e == EOPNOTSUPP || e == EINVAL || e == ENOSYS;
 }
 
-ssize_t write_large(int fd, const void *p, size_t n)
+static ssize_t transfer(struct choice *c, int fd, const void *p, size_t n,
+        ssize_t (*usual)(int, const struct iovec *, int),
+        ssize_t (*special)(int, const struct iovec *, int, off_t, int))
 {
-	bool around = __atomic_load_n(&writing.around, __ATOMIC_RELAXED);
+	bool around = __atomic_load_n(&c->around, __ATOMIC_RELAXED);
 	struct iovec io = {(void *)p, n};
 	int64_t from = now_ns(around);
-	ssize_t r = around ? pwritev2(fd, &io, 1, -1, RWF_DONTCACHE) : write(fd, p, n);
+	ssize_t r = around ? special(fd, &io, 1, -1, RWF_DONTCACHE) : usual(fd, &io, 1);
 	/* This file is on a file system that can't, or is no file. */
 	if (around && r < 0 && not_known(errno))
-		return write(fd, p, n);
+		return usual(fd, &io, 1);
 	if (r > 0)
-		took(&writing, around, (size_t)r, now_ns(around) - from);
+		took(c, around, (size_t)r, now_ns(around) - from);
 	return r;
+}
+
+ssize_t write_large(int fd, const void *p, size_t n)
+{
+	return transfer(&writing, fd, p, n, writev, pwritev2);
 }
 
 ssize_t read_large(int fd, void *p, size_t n)
 {
-	bool around = __atomic_load_n(&reading.around, __ATOMIC_RELAXED);
-	struct iovec io = {p, n};
-	int64_t from = now_ns(around);
-	ssize_t r = around ? preadv2(fd, &io, 1, -1, RWF_DONTCACHE) : read(fd, p, n);
-	if (around && r < 0 && not_known(errno))
-		return read(fd, p, n);
-	if (r > 0)
-		took(&reading, around, (size_t)r, now_ns(around) - from);
-	return r;
+	return transfer(&reading, fd, p, n, readv, preadv2);
 }

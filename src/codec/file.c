@@ -1,4 +1,5 @@
-/* codec/file.c - sinks and readers of large files (base/large_file.h). */
+/* codec/file.c - the sink of large files (base/large_file.h): in whole pages of the file, whatever
+ * the pieces that come. */
 #include <errno.h>
 #include <unistd.h>
 
@@ -8,37 +9,6 @@
 /* What is smaller may be read again soon, and costs little. */
 #define SMALL ((uint64_t)1 << 20)
 #define PIECE ((size_t)512 << 10)
-
-struct file_reader {
-	struct reader base;
-	int fd;
-	char *what;
-};
-
-static ssize_t file_read(struct reader *r, void *p, size_t n, struct error *err)
-{
-	struct file_reader *f = (struct file_reader *)r;
-	ssize_t got;
-	do
-		got = read_large(f->fd, p, n);
-	while (got < 0 && errno == EINTR);
-	return got < 0 ? err_sys(err, errno, "cannot read %s", f->what) : got;
-}
-
-static void reader_release(struct reader *r)
-{
-	free(((struct file_reader *)r)->what);
-	free(r);
-}
-
-struct reader *reader_file(int fd, const char *what)
-{
-	struct file_reader *f = new0(struct file_reader, 1);
-	f->base = (struct reader){file_read, reader_release};
-	f->fd = fd;
-	f->what = xstrdup(what);
-	return &f->base;
-}
 
 struct file_sink {
 	struct sink base;

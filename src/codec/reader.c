@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <inttypes.h>
 
+#include "base/large_file.h"
+
 #define COPY_SIZE ((size_t)256 * 1024)
 
 void reader_free(struct reader *r)
@@ -44,6 +46,7 @@ int stream_copy(struct reader *r, struct sink *s, struct error *err)
 struct fd_reader {
 	struct reader base;
 	int fd;
+	bool large;
 	char *what;
 };
 
@@ -51,7 +54,7 @@ static ssize_t fd_read(struct reader *r, void *p, size_t n, struct error *err)
 {
 	struct fd_reader *f = (struct fd_reader *)r;
 	for (;;) {
-		ssize_t got = read(f->fd, p, n);
+		ssize_t got = f->large ? read_large(f->fd, p, n) : read(f->fd, p, n);
 		if (got >= 0)
 			return got;
 		if (errno != EINTR)
@@ -65,13 +68,24 @@ static void fd_free(struct reader *r)
 	free(r);
 }
 
-struct reader *reader_fd(int fd, const char *what)
+static struct reader *new_fd_reader(int fd, const char *what, bool large)
 {
 	struct fd_reader *f = new0(struct fd_reader, 1);
 	f->base = (struct reader){fd_read, fd_free};
 	f->fd = fd;
 	f->what = xstrdup(what);
+	f->large = large;
 	return &f->base;
+}
+
+struct reader *reader_fd(int fd, const char *what)
+{
+	return new_fd_reader(fd, what, false);
+}
+
+struct reader *reader_file(int fd, const char *what)
+{
+	return new_fd_reader(fd, what, true);
 }
 
 /* --- memory ---------------------------------------------------------------------------------- */
