@@ -2,6 +2,7 @@
  * reads how they ended. Thread-safe: the keeper's socket keeps message boundaries, each step has a
  * socket of its own. */
 #include "sandbox/cgroup.h"
+#include "sandbox/reaper.h"
 #include "sandbox/sandbox.h"
 #include "sandbox/wire.h"
 #include "sys/mount.h"
@@ -50,17 +51,24 @@ void sandbox_context_publish(struct sandbox_context *c, const struct strv *ports
 	strv_copy(&c->ports, ports);
 }
 
+static bool left_to_others(void)
+{
+	/* trusted-path: the kernel's */
+	_cleanup_close_ int proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return proc >= 0 && orphans_are_reaped(proc, SANDBOX_HELPER_ARGV0);
+}
+
 /* await_keeper - it ends by itself, once it has cleared away the last step's scratch; but one that
  * was stopped would never know. Its network program takes some 15 ms to die, killed as it is (the
  * kernel takes a network device apart): that is waited for only where it holds ports that the next
- * one may want. */
+ * one may want, or where nobody else would. */
 static void await_keeper(struct sandbox_context *c)
 {
 	if (c->retired < 0)
 		return;
 	int status;
 	struct pollfd p = {c->retired_sock, POLLIN, 0};
-	if (poll(&p, 1, 500) <= 0 || c->ports.n) {
+	if (poll(&p, 1, 500) <= 0 || c->ports.n || !left_to_others()) {
 		p = (struct pollfd){c->retired, POLLIN, 0};
 		(void)!poll(&p, 1, 500);
 		syscall(SYS_pidfd_send_signal, c->retired, SIGKILL, NULL, 0);
