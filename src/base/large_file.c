@@ -12,6 +12,8 @@
 #endif
 
 #define MIB ((uint64_t)1 << 20)
+/* Less is not worth the looking at clocks. */
+#define PIECE ((size_t)128 << 10)
 /* Bytes before a speed counts, and from which on the past counts half. */
 #define ENOUGH (8 * MIB)
 #define WINDOW (16 * MIB)
@@ -66,19 +68,32 @@ static bool not_known(int e)
 	return e == EOPNOTSUPP || e == EINVAL || e == ENOSYS;
 }
 
+static ssize_t transfer_once(struct choice *c, int fd, const struct iovec *io,
+        ssize_t (*usual)(int, const struct iovec *, int),
+        ssize_t (*special)(int, const struct iovec *, int, off_t, int))
+{
+	if (io->iov_len < PIECE)
+		return usual(fd, io, 1);
+	bool around = __atomic_load_n(&c->around, __ATOMIC_RELAXED);
+	int64_t from = now_ns(around);
+	ssize_t r = around ? special(fd, io, 1, -1, RWF_DONTCACHE) : usual(fd, io, 1);
+	/* This file is on a file system that can't, or is no file. */
+	if (around && r < 0 && not_known(errno))
+		return usual(fd, io, 1);
+	if (r > 0)
+		took(c, around, (size_t)r, now_ns(around) - from);
+	return r;
+}
+
 static ssize_t transfer(struct choice *c, int fd, const void *p, size_t n,
         ssize_t (*usual)(int, const struct iovec *, int),
         ssize_t (*special)(int, const struct iovec *, int, off_t, int))
 {
-	bool around = __atomic_load_n(&c->around, __ATOMIC_RELAXED);
 	struct iovec io = {(void *)p, n};
-	int64_t from = now_ns(around);
-	ssize_t r = around ? special(fd, &io, 1, -1, RWF_DONTCACHE) : usual(fd, &io, 1);
-	/* This file is on a file system that can't, or is no file. */
-	if (around && r < 0 && not_known(errno))
-		return usual(fd, &io, 1);
-	if (r > 0)
-		took(c, around, (size_t)r, now_ns(around) - from);
+	ssize_t r;
+	do
+		r = transfer_once(c, fd, &io, usual, special);
+	while (r < 0 && errno == EINTR);
 	return r;
 }
 

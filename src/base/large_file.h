@@ -12,12 +12,12 @@
 
 #include "base/base.h"
 
-/* write_large - write(2) of a good piece, from about 128 KiB, of a large file. Pieces should begin
- * and end where pages of the file do: a page that was let go must be read again for its other half.
- */
+/* write_large - write(2), repeated when interrupted. Pieces from 128 KiB on take the faster way;
+ * they should begin and end where pages of the file do: a page that was let go must be read again
+ * for its other half. */
 ssize_t write_large(int fd, const void *p, size_t n);
-/* read_large - read(2) of such a piece of a file that is read through. What is in the cache is
- * taken from there either way. */
+/* read_large - read(2) likewise, of a file that is read through. What is in the cache is taken from
+ * there either way. */
 ssize_t read_large(int fd, void *p, size_t n);
 
 #endif

@@ -15,7 +15,7 @@
 #include "sys/path.h"
 
 #define BUF_SIZE (256u << 10)
-#define LARGE (128u << 10)
+#define FIRST (64u << 10)
 #define HOLE_MIN 4096u
 #define REFLINK_MIN (1u << 20)
 
@@ -56,9 +56,7 @@ int content_write(int fd, const void *p, size_t n, bool *hole)
 	}
 	const char *from = p;
 	while (n) {
-		ssize_t r = n >= LARGE ? write_large(fd, from, n) : write(fd, from, n);
-		if (r < 0 && errno == EINTR)
-			continue;
+		ssize_t r = write_large(fd, from, n);
 		if (r < 0)
 			return -1;
 		from += r;
@@ -68,15 +66,6 @@ int content_write(int fd, const void *p, size_t n, bool *hole)
 	return 0;
 }
 
-static ssize_t read_some(int fd, void *p, size_t n, bool large)
-{
-	ssize_t r;
-	do
-		r = large ? read_large(fd, p, n) : read(fd, p, n);
-	while (r < 0 && errno == EINTR);
-	return r;
-}
-
 int layer_hash_fd(int fd, struct digest *ret, uint64_t *ret_size)
 {
 	unsigned char *buf = buffer();
@@ -84,8 +73,8 @@ int layer_hash_fd(int fd, struct digest *ret, uint64_t *ret_size)
 	uint64_t size = 0;
 	ssize_t n;
 	sha256_init(&h);
-	/* The first piece tells a small file. */
-	while ((n = read_some(fd, buf, BUF_SIZE, size > 0)) > 0) {
+	/* The first piece is all of most files, and no large one. */
+	while ((n = read_large(fd, buf, size ? BUF_SIZE : FIRST)) > 0) {
 		sha256_update(&h, buf, (size_t)n);
 		size += (uint64_t)n;
 	}
@@ -112,7 +101,7 @@ static int copy_bytes(
 	/* One byte more than expected is asked for, so that a file that grew is seen. */
 	for (;;) {
 		size_t want = left + 1 < BUF_SIZE ? (size_t)left + 1 : BUF_SIZE;
-		ssize_t n = read_some(in, buf, want, want >= LARGE);
+		ssize_t n = read_large(in, buf, want);
 		if (n < 0)
 			return err_sys(err, errno, "cannot read %s", src->shown);
 		if (n == 0)

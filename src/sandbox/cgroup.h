@@ -13,6 +13,10 @@ struct cgroup_limits {
 	uint64_t memory, pids; /* bytes, processes; 0: no such limit */
 	uint64_t cpu_quota;    /* microseconds of 100 ms; 0: no such limit */
 };
+static inline bool cgroup_limits_any(const struct cgroup_limits *l)
+{
+	return l->memory || l->pids || l->cpu_quota;
+}
 
 struct cgroup {
 	int fd;     /* directory of the step's cgroup; -1: none */

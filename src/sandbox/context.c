@@ -53,8 +53,7 @@ void sandbox_context_publish(struct sandbox_context *c, const struct strv *ports
 
 static bool left_to_others(void)
 {
-	/* trusted-path: the kernel's */
-	_cleanup_close_ int proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_close_ int proc = sys_open_dir(AT_FDCWD, "/proc");
 	return proc >= 0 && orphans_are_reaped(proc, SANDBOX_HELPER_ARGV0);
 }
 
@@ -345,7 +344,7 @@ static struct cgroup_limits limits_of(const struct sandbox_spec *s)
 /* may_limit - nothing for a step without limits. */
 static int may_limit(struct sandbox_context *c, const struct cgroup_limits *l, struct error *err)
 {
-	if (!l->memory && !l->pids && !l->cpu_quota)
+	if (!cgroup_limits_any(l))
 		return 0;
 	pthread_mutex_lock(&c->lock);
 	int r = cgroup_prepare(l, err);
@@ -382,7 +381,7 @@ int sandbox_start(struct sandbox_context *c, const struct sandbox_spec *spec,
 	        .single_id = s.single_id,
 	        .join = s.join,
 	        .plain = !s.insecure && !s.single_id && !s.join && !s.has_ready_root &&
-	                 !limits.memory && !limits.pids && !limits.cpu_quota,
+	                 !cgroup_limits_any(&limits),
 	        .more = s.more,
 	        .limits = limits,
 	        .own_userns = sys_privilege_own_userns()};

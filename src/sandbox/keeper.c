@@ -158,7 +158,7 @@ static int prepare_start(struct keeper *k, const struct wire_order_msg *m, struc
 	if (m->network == SANDBOX_NET_PRIVATE && network_begin(&k->net, err) < 0)
 		return -1;
 	const struct cgroup_limits *l = &m->limits;
-	return l->memory || l->pids || l->cpu_quota ? cgroup_make(l, cg, err) : 0;
+	return cgroup_limits_any(l) ? cgroup_make(l, cg, err) : 0;
 }
 
 static void add_running(struct keeper *k, struct running r)

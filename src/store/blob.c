@@ -210,10 +210,7 @@ static ssize_t blob_read(struct reader *r, void *p, size_t n, struct error *err)
 	char str[DIGEST_STR_MAX];
 	if (b->done)
 		return 0;
-	ssize_t got;
-	do
-		got = read_large(b->fd, p, n);
-	while (got < 0 && errno == EINTR);
+	ssize_t got = read_large(b->fd, p, n);
 	if (got < 0) {
 		int e = errno;
 		if (e == EIO)

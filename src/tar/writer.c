@@ -17,7 +17,6 @@
 #include "tar/format.h"
 
 #define BUF_SIZE ((size_t)1024 * 1024)
-#define LARGE ((size_t)128 * 1024)
 /* More in one entry's pax records than a reader would take (tar/reader.h). */
 #define PAX_MAX ((size_t)1024 * 1024)
 
@@ -323,10 +322,7 @@ static int append_bytes(struct archive *a, const struct tree_entry *e, int fd, s
 		if (a->n == BUF_SIZE && flush(a, err) < 0)
 			return -1;
 		size_t want = (size_t)MIN(left + 1, (uint64_t)(BUF_SIZE - a->n));
-		ssize_t got = want >= LARGE ? read_large(fd, a->buf + a->n, want)
-		                            : read(fd, a->buf + a->n, want);
-		if (got < 0 && errno == EINTR)
-			continue;
+		ssize_t got = read_large(fd, a->buf + a->n, want);
 		if (got < 0)
 			return err_sys(err, errno, "cannot read %s", e->path);
 		if ((uint64_t)got > left || (got == 0 && left))
